@@ -1,0 +1,85 @@
+"""Names and ids: what may be a name, how ids are made, which are hashes of something."""
+
+import base64
+import hashlib
+import os
+import re
+import time
+from typing import Literal
+
+from agentmesh.errors import ConfigError
+
+Kind = Literal["call", "run"]
+
+TOPIC = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}\Z")
+LITE_TOPIC = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+def check_topic(name: str) -> str:
+    """Return `name` if it may name a topic (a letter, then up to 63 of `[A-Za-z0-9_-]`), else `ConfigError`."""
+    if not TOPIC.match(name):
+        raise ConfigError(
+            f"{name!r} cannot name a topic: use a letter, then up to 63 letters, digits, '_' or '-'. "
+            "The display name, in any script, belongs in `name`."
+        )
+    return name
+
+
+def check_lite_topic(name: str) -> str:
+    """Return `name` if it may name a LiteTopic (1 to 64 of `[A-Za-z0-9_-]`), else `ConfigError`."""
+    if not LITE_TOPIC.match(name):
+        raise ConfigError(f"{name!r} cannot name a LiteTopic: use 1 to 64 letters, digits, '_' or '-'.")
+    return name
+
+
+def new_id(kind: Kind) -> str:
+    """A fresh time-ordered id such as `call-0192f0c1…` (UUIDv7, RFC 9562 section 5.7, as 32 hex digits)."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF000 << 64) | 0x7000 << 64
+    value = value & ~(0xC000 << 48) | 0x8000 << 48
+    return f"{kind}-{value:032x}"
+
+
+def new_token() -> str:
+    """A fresh secret for a lease: 22 characters, 128 bits."""
+    return base64.urlsafe_b64encode(os.urandom(16)).decode()[:22]
+
+
+def kind_of(lite_topic: str) -> str:
+    """`call` of `call-0192…`: what a LiteTopic is the log of."""
+    return lite_topic.partition("-")[0]
+
+
+def digest(*parts: str | bytes) -> str:
+    """26 characters that stand for `parts`; each is length-prefixed, so that ("ab", "c") is not ("a", "bc")."""
+    state = hashlib.blake2b(digest_size=17)
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        state.update(len(raw).to_bytes(8, "big"))
+        state.update(raw)
+    return base64.b32encode(state.digest()).decode().lower()[:26]
+
+
+def keyed_call(tenant: str, topic: str, key: str, kind: Kind = "call") -> str:
+    """The id of the call that `start(key=…)` names: the same for the same tenant, topic and key."""
+    return f"{kind}-{digest(tenant, topic, key)}"
+
+
+def child_call(parent: str, step: str, kind: Kind = "call") -> str:
+    """The id of the call that step `step` of the call `parent` makes, the same on every attempt."""
+    return f"{kind}-{digest(parent, step)}"
+
+
+def own_log(tenant: str, name: str) -> str:
+    """The LiteTopic of a log of one's own; `name` may be any text."""
+    return f"log-{digest(tenant, name)}"
+
+
+def session_log(tenant: str, session: str) -> str:
+    """The LiteTopic of a chat session; `session` may be any text."""
+    return f"session-{digest(tenant, session)}"
+
+
+def memory_log(tenant: str, principal: str, topic: str) -> str:
+    """The LiteTopic behind `Context.memory` of the agent on `topic`."""
+    return f"memory-{digest(tenant, principal, topic)}"

@@ -5,7 +5,9 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Timer(Protocol):
@@ -80,9 +82,15 @@ async def settle(turns: int = 50) -> None:
 
 async def sleep(clock: Clock, seconds: float) -> None:
     """Wait `seconds` of the clock's time."""
-    done = asyncio.get_running_loop().create_future()
-    timer = clock.call_at(clock.now() + round(seconds * 1000), lambda: done.done() or done.set_result(None))
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    timer = clock.call_at(clock.now() + round(seconds * 1000), lambda: resolve(done, None))
     try:
         await done
     finally:
         timer.cancel()
+
+
+def resolve(future: "asyncio.Future[T]", value: T) -> None:
+    """Give the future its result, unless it has one or was cancelled."""
+    if not future.done():
+        future.set_result(value)

@@ -1,0 +1,195 @@
+"""EmbeddedBroker: the contract over memory (`state.py`), a file (`store.py`) and one event loop (`turns.py`)."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from agentmesh.broker.embedded.inboxes import EmbeddedInbox, Inboxes
+from agentmesh.broker.embedded.state import MAX_ROWS, Encoded, State, encode
+from agentmesh.broker.embedded.store import Store
+from agentmesh.broker.embedded.tasks import LeaseRequest
+from agentmesh.broker.embedded.turns import Turns
+from agentmesh.clock import Clock, resolve
+from agentmesh.contracts import Append, Delivery, Inbox, Lease, LogInfo, Stored, TopicStats
+from agentmesh.ids import check_lite_topic, check_topic
+from agentmesh.message import CALL_DEADLINE, Draft, Entry, Message, decode_message, encode_message
+
+News = Mapping[str, Literal["cancelled", "lost"]]
+
+
+class EmbeddedBroker:
+    """A `Broker` over one `Store`, for the event loop it is made in. Closing it closes the store."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._state = State(store, clock.now())
+        self._inboxes = Inboxes(self._state.logs)
+        self._listeners: dict[str, asyncio.Future[News]] = {}
+        self._turns = Turns(store, self._state, clock, self._tell, self._upkeep)
+
+    # Queue
+
+    async def declare(self, topic: str, delivery: Delivery | None) -> None:
+        check_topic(topic)
+        await self._turns.submit(self._state.remove if delivery is None else self._state.declare, topic, delivery)
+
+    async def publish(self, message: Message) -> bool:
+        check_lite_topic(message.log)
+        if not message.deadline:
+            message = msgspec.structs.replace(message, deadline=self._clock.now() + CALL_DEADLINE)
+        return await self._turns.submit(self._state.publish, message, encode_message(message), size=len(message.body))
+
+    async def lease(self, topics: Sequence[str], limit: int, wait: float, *, worker: str) -> Sequence[Lease]:
+        future: asyncio.Future[Sequence[Lease]] = self._turns.new_future()
+        try:
+            await self._turns.submit(self._state.request, LeaseRequest(topics, limit, worker, future))
+            return await self._turns.within(future, wait, ())
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                for lease in future.result():  # granted to nobody: give them back
+                    self._turns.submit(self._state.nack, lease, "", 0, "", ())
+            future.cancel()
+            raise
+
+    async def extend(self, worker: str, tokens: Sequence[str], wait: float) -> News:
+        self._turns.check_open()
+        news: dict[str, Literal["cancelled", "lost"]] = {}
+        now = self._clock.now()
+        for token in tokens:
+            task = self._state.tasks.by_token.get(token)
+            if task is None or task.expires <= now:
+                news[token] = "lost"
+                continue
+            self._state.tasks.renew(task, now + self._state.lease_time(task))
+            if task.cancelled:
+                news[token] = "cancelled"
+        if news or wait <= 0:
+            return news
+        self._turns.arm()
+        listener = self._listeners[worker] = self._turns.new_future()
+        try:
+            return await self._turns.within(listener, wait, {})
+        finally:
+            if self._listeners.get(worker) is listener:
+                del self._listeners[worker]
+
+    async def ack(
+        self,
+        lease: Lease,
+        appends: Sequence[Append] = (),
+        publishes: Sequence[Message] = (),
+        expect: int | None = None,
+    ) -> None:
+        encoded = [(append.lite_topic, append.expect, encode(append.entries)) for append in appends]
+        if expect is not None and encoded:
+            encoded[0] = (encoded[0][0], expect, encoded[0][2])
+        pairs = [(message, encode_message(message)) for message in publishes]
+        await self._turns.submit(
+            self._state.ack, lease, encoded, pairs, size=_size(encoded) + sum(len(p[1]) for p in pairs)
+        )
+
+    async def nack(
+        self,
+        lease: Lease,
+        *,
+        error: str = "",
+        not_before: int = 0,
+        dead: str = "",
+        publishes: Sequence[Message] = (),
+    ) -> None:
+        pairs = [(message, encode_message(message)) for message in publishes]
+        await self._turns.submit(self._state.nack, lease, error, not_before, dead, pairs)
+
+    async def stats(self, topics: Sequence[str] = ()) -> Sequence[TopicStats]:
+        self._turns.check_open()
+        dead = dict(self._store.query("count_dead"))
+        return [
+            self._state.stats(self._state.topic(name), dead.get(name, 0))
+            for name in topics or sorted(self._state.tasks.topics)
+        ]
+
+    async def browse(self, topic: str, after: int = 0, limit: int = 100, *, dead: bool = False) -> Sequence[Stored]:
+        self._turns.check_open()
+        self._state.topic(topic)
+        found = []
+        for position, attempts, reason, raw in self._store.query(
+            "browse_dead" if dead else "browse_tasks", topic, after, limit
+        ):
+            task = None if dead else self._state.tasks.by_position.get(position)
+            state: Literal["waiting", "running", "dead"] = "running" if task and task.token else "waiting"
+            found.append(Stored(position, decode_message(raw), attempts, "dead" if dead else state, reason))
+        return found
+
+    # Log
+
+    async def append(
+        self,
+        lite_topic: str,
+        entries: Sequence[Draft],
+        *,
+        expect: int | None = None,
+        lease: Lease | None = None,
+        title: str = "",
+    ) -> int:
+        check_lite_topic(lite_topic)
+        encoded = encode(entries)
+        size = sum(len(content) for _, _, content in encoded)
+        return await self._turns.submit(self._state.append, lite_topic, encoded, expect, lease, title, size=size)
+
+    async def read(
+        self, lite_topic: str, after: int = -1, limit: int = 1000, since: int | None = None
+    ) -> Sequence[Entry]:
+        self._turns.check_open()
+        return self._state.logs.read(lite_topic, after, limit, since or 0)
+
+    async def list(self, prefix: str = "", after: str = "", limit: int = 100) -> Sequence[LogInfo]:
+        self._turns.check_open()
+        return self._state.logs.listing(prefix, after, limit)
+
+    def inbox(self, client: str) -> Inbox:
+        return EmbeddedInbox(self._turns, self._inboxes, client, self._clock.now)
+
+    async def close(self) -> None:
+        if self._turns.closed:
+            return
+        self._turns.close()
+        for listener in self._listeners.values():
+            resolve(listener, {})
+        for topic in self._state.tasks.topics.values():
+            for request in topic.requests:
+                resolve(request.future, ())
+        self._inboxes.wake_all()
+        self._store.close()
+
+    @property
+    def turns(self) -> Turns:
+        """For what else is written in the same transactions: the embedded registry."""
+        return self._turns
+
+    @property
+    def state(self) -> State:
+        """As `turns`."""
+        return self._state
+
+    def _tell(self) -> None:
+        """After a commit: wake the readers, and tell the workers about their leases."""
+        if self._state.written:
+            self._inboxes.written(self._state.written)
+        news: dict[str, dict[str, Literal["cancelled", "lost"]]] = {}
+        for worker, token, what in self._state.news:
+            news.setdefault(worker, {})[token] = what
+        for worker, found in news.items():
+            if worker in self._listeners:
+                resolve(self._listeners[worker], found)
+
+    def _upkeep(self) -> bool:
+        now = self._state.now
+        self._inboxes.forget_silent(now)
+        return bool(self._state.logs.remove_expired(now, MAX_ROWS // 4, self._state.changes))
+
+
+def _size(appends: Sequence[tuple[str, int | None, Encoded]]) -> int:
+    return sum(len(content) for _, _, entries in appends for _, _, content in entries)

@@ -1,0 +1,64 @@
+-- name: insert_lite_topic
+insert into lite_topic (name, id, title, created, deadline, expires) values (?, ?, ?, ?, ?, ?);
+-- name: insert_task
+insert into task (position, topic, attempt, token, lost, raised, not_before, message) values (?, ?, 0, '', 0, 0, ?, ?);
+-- name: update_task
+update task set attempt = ?, token = ?, lost = ?, raised = ?, not_before = ? where position = ?;
+-- name: insert_entry
+insert into entry (lite_topic, offset, time, id, content) values (?, ?, ?, ?, ?);
+-- name: update_expires
+update lite_topic set expires = ? where name = ?;
+-- name: delete_task
+delete from task where position = ?;
+-- name: insert_dead
+insert into dead (topic, died, attempts, reason, message) values (?, ?, ?, ?, ?);
+-- name: upsert_topic
+insert into topic (name, delivery) values (?, ?) on conflict (name) do update set delivery = excluded.delivery;
+-- name: delete_topic
+delete from topic where name = ?;
+-- name: insert_card
+insert into card (topic, version, digest, card, registered) values (?, ?, ?, ?, ?);
+-- name: delete_card
+delete from card where topic = ?;
+-- name: delete_entries
+delete from entry where lite_topic = ?;
+-- name: delete_lite_topic
+delete from lite_topic where name = ?;
+
+-- name: topics
+select name, delivery from topic;
+-- name: tasks
+select position, attempt, token, lost, raised, not_before, message from task order by position;
+-- name: task_message
+select message from task where position = ?;
+-- name: last_position
+select max(coalesce((select max(position) from task), 0), coalesce((select max(position) from dead), 0));
+-- name: last_lite_topic
+select coalesce(max(lite_topic), 0) from entry;
+-- name: cards
+select topic, version, card, registered from card order by topic, version;
+-- name: card_digest
+select digest from card where topic = ? and version = ?;
+-- name: find_lite_topic
+select l.id, l.deadline, l.expires,
+       (select max(offset) + 1 from entry where lite_topic = l.id)
+  from lite_topic l where l.name = ?;
+-- name: find_entry
+select offset from entry where lite_topic = ? and id = ?;
+-- name: read_entries
+select offset, id, time, content from entry
+ where lite_topic = ? and offset > ? and time >= ? order by offset limit ?;
+-- name: list_lite_topics
+select l.name, l.title, l.created, (select max(offset) + 1 from entry where lite_topic = l.id),
+       (select time from entry where lite_topic = l.id order by offset desc limit 1)
+  from lite_topic l where l.name > ? and l.name >= ? and l.name < ? order by l.name limit ?;
+-- name: expired_lite_topics
+select name, id from lite_topic where expires < ? order by expires limit ?;
+-- name: browse_tasks
+select position, attempt, '', message from task where topic = ? and position > ? order by position limit ?;
+-- name: browse_dead
+select position, attempts, reason, message from dead where topic = ? and position > ? order by position limit ?;
+-- name: count_dead
+select topic, count(*) from dead group by topic;
+-- name: probe
+update probe set written = ?;

@@ -1,0 +1,337 @@
+"""What the operations do: changes of memory, and the rows that go with them, within one turn.
+
+`State` is synchronous and knows no futures but those of lease requests. An operation either raises before it has changed
+anything, or succeeds. What may be told after the commit is collected in `written`, `news` and `granted`.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from agentmesh.broker.embedded.logs import Logs, LogState
+from agentmesh.broker.embedded.store import Changes, Store
+from agentmesh.broker.embedded.tasks import LeaseRequest, Task, Tasks, Topic
+from agentmesh.clock import resolve
+from agentmesh.contracts import Delivery, Lease, TopicStats
+from agentmesh.errors import Conflict, LeaseLost, PayloadCorrupt, TopicNotFound
+from agentmesh.ids import digest, new_token
+from agentmesh.message import Draft, Message, encode_content, encode_message
+from agentmesh.scheduling.retry import Dead, after_lost
+
+Encoded = list[tuple[str, str, bytes]]
+"""Drafts ready to be written: id, type, content."""
+
+MAX_ROWS: Final = 2000
+MAX_BYTES: Final = 1_000_000
+
+
+class State:
+    """Tasks and LiteTopics of one store. `begin` starts a turn at a time; until its commit, memory is ahead of the store."""
+
+    def __init__(self, store: Store, now: int) -> None:
+        self.tasks = Tasks(store)
+        self.logs = Logs(store)
+        self.now = now
+        self.changes = Changes()
+        self.written: dict[str, None] = {}
+        self.news: list[tuple[str, str, Literal["cancelled", "lost"]]] = []
+        self.granted: list[LeaseRequest] = []
+        self.offers: dict[str, None] = {}
+        self.reload()
+
+    def begin(self, now: int) -> None:
+        """Start a turn; time never goes back."""
+        self.now = max(self.now, now)
+        self.changes = Changes()
+
+    def settle(self) -> None:
+        """The turn is committed and told."""
+        self.written, self.news, self.granted = {}, [], []
+        self.logs.settle()
+        self.tasks.settle()
+
+    def reload(self) -> None:
+        """Make memory what the store says: at the start, and after a commit that failed."""
+        self.written, self.news, self.granted = {}, [], []
+        self.tasks.load(self.now)
+        self.logs.load()
+        self.offers = dict.fromkeys(self.tasks.topics)
+
+    def next_due(self) -> int | None:
+        """When `due` has something to do (ms)."""
+        times = (self.tasks.leases.next(), self.tasks.delayed.next(), self.tasks.deadlines.next())
+        return min((time for time in times if time is not None), default=None)
+
+    def due(self) -> None:
+        """Deal with what fell due: leases that ran out, delays that are over, deadlines."""
+        tasks, now = self.tasks, self.now
+        for token in tasks.leases.due(now, MAX_ROWS // 4):
+            self._lose(tasks.by_token[token])
+        for position in tasks.delayed.due(now, MAX_ROWS):
+            task = tasks.by_position[position]
+            tasks.wait(task, now)
+            self.offers[task.message.topic] = None
+        for position in tasks.deadlines.due(now, MAX_ROWS // 4):
+            task = tasks.by_position[position]
+            if not task.token:  # a running one is ended by its worker, or when its lease runs out
+                self._drop(task)
+
+    def postpone(self, late: int) -> None:
+        """Let every lease last `late` ms longer."""
+        for task in self.tasks.by_token.values():
+            self.tasks.renew(task, task.expires + late)
+
+    def _lose(self, task: Task) -> None:
+        """Its worker is gone: another attempt, or the dead letters."""
+        self.news.append((task.worker, task.token, "lost"))
+        self.tasks.free(task)
+        task.lost += 1
+        verdict = after_lost(self.topic(task.message.topic).delivery.retry, task.lost)
+        if task.cancelled or task.message.deadline <= self.now:
+            self._drop(task)
+        elif isinstance(verdict, Dead):
+            self._bury(task, verdict.reason)
+        else:
+            self.tasks.wait(task, self.now)
+            self.offers[task.message.topic] = None
+
+    def _drop(self, task: Task) -> None:
+        """Remove a task that nobody needs to work on any more."""
+        self.changes.delete_task.append((task.position,))
+        self.changes.rows += 1
+        self.tasks.remove(task)
+
+    def _bury(self, task: Task, reason: str) -> None:
+        """Move a task to the dead letters and say so in its log."""
+        message = self.tasks.message(task)
+        raw = encode_message(message)
+        self.changes.insert_dead.append((message.topic, self.now, task.attempt, reason, raw))
+        self.changes.grow(1, len(raw))
+        self._drop(task)
+        self._write_all(message.log, encode([Draft("dead_lettered", {"reason": reason, "attempts": task.attempt})]))
+
+    def request(self, request: LeaseRequest) -> None:
+        for name in request.topics:
+            self.topic(name)
+        for name in request.topics:
+            self.topic(name).requests.append(request)
+            self.offers[name] = None
+
+    def grant(self) -> None:
+        """Match workers that wait with tasks that wait, until one of both or the transaction's room runs out."""
+        offers, self.offers = self.offers, {}
+        for name in offers:
+            topic = self.tasks.topics.get(name)
+            while topic and topic.requests and topic.waiting:
+                request = topic.requests[0]
+                if request.closed or request.future.done():
+                    topic.requests.popleft()
+                    continue
+                if self.changes.rows >= MAX_ROWS:
+                    self.offers[name] = None
+                    break
+                self._grant_request(topic, request)
+
+    def _grant_request(self, topic: Topic, request: LeaseRequest) -> None:
+        while len(request.granted) < request.limit:
+            position = topic.waiting.take()
+            if position is None:
+                break
+            task = self.tasks.by_position[position]
+            if task.message.deadline <= self.now:
+                self._drop(task)
+            else:
+                request.granted.append(self._hand_out(task, request.worker))
+        if request.granted:
+            request.closed = True
+            self.granted.append(request)
+
+    def _hand_out(self, task: Task, worker: str) -> Lease:
+        task.attempt += 1
+        token = new_token()
+        self.tasks.hold(task, token, worker, self.now + self.lease_time(task))
+        self.changes.update_task.append(task.update_row())
+        self.changes.rows += 1
+        accepted = Draft("accepted", {"worker": worker}, attempt=task.attempt, token=token)
+        self._write_all(task.message.log, encode([accepted]))
+        return Lease(self.tasks.message(task), token, task.attempt, task.raised, task.expires)
+
+    def _held(self, lease: Lease) -> Task:
+        task = self.tasks.by_token.get(lease.token)
+        if task is None or task.expires <= self.now:
+            raise LeaseLost(f"Attempt {lease.attempt} of {lease.message.id} does not hold its lease any more.")
+        return task
+
+    def lease_time(self, task: Task) -> int:
+        return round(self.topic(task.message.topic).delivery.lease * 1000)
+
+    def topic(self, name: str) -> Topic:
+        topic = self.tasks.topics.get(name)
+        if topic is None:
+            raise TopicNotFound(name, self.tasks.topics)
+        return topic
+
+    def declare(self, name: str, delivery: Delivery) -> None:
+        topic = self.tasks.topics.get(name)
+        if topic is None:
+            self.tasks.topics[name] = Topic(name, delivery)
+        elif topic.delivery == delivery:
+            return
+        else:
+            topic.delivery = delivery
+        self.changes.upsert_topic.append((name, msgspec.msgpack.encode(delivery)))
+        self.changes.rows += MAX_ROWS  # goes alone, so that the order of declarations is that of their turns
+
+    def remove(self, name: str, _: None) -> None:
+        topic = self.topic(name)
+        for task in [task for task in self.tasks.by_position.values() if task.message.topic == name]:
+            self._bury(task, "its topic was removed")
+        for request in topic.requests:
+            resolve(request.future, ())
+        del self.tasks.topics[name]
+        self.changes.delete_topic.append((name,))
+        self.changes.rows += MAX_ROWS
+
+    def publish(self, message: Message, raw: bytes) -> bool:
+        topic = self.topic(message.topic)
+        if self._is_known(message):
+            return False
+        log = self.logs.create(message.log, "", message.deadline, self.now, self.changes)
+        self._write(log, "", _submitted(message))
+        task = self.tasks.add(message, self.now)
+        self.changes.insert_task.append((task.position, topic.name, message.not_before, raw))
+        self.changes.grow(1, len(raw))
+        self.offers[topic.name] = None
+        return True
+
+    def _is_known(self, message: Message) -> bool:
+        """Whether this id was published before. Raises `Conflict` if it was with something else."""
+        entries = self.logs.read(message.log, -1, 1)
+        if not entries:
+            return False
+        first = entries[0].data if entries[0].type == "submitted" else {}
+        if (first.get("topic"), first.get("skill"), first.get("digest")) != _identity(message):
+            raise Conflict(
+                f"{message.id} was started before with another topic, skill or input. "
+                "A key names one call: use another key for another input."
+            )
+        return True
+
+    def ack(
+        self,
+        lease: Lease,
+        appends: Sequence[tuple[str, int | None, Encoded]],
+        publishes: Sequence[tuple[Message, bytes]],
+    ) -> None:
+        task = self._held(lease)
+        for name, expect, _ in appends:
+            self._check_expected(name, expect)
+        for message, _ in publishes:
+            self.topic(message.topic)
+            self._is_known(message)
+        self._drop(task)
+        for name, _, entries in appends:
+            self._write_all(name, entries)
+        for message, raw in publishes:
+            self.publish(message, raw)
+
+    def nack(
+        self, lease: Lease, error: str, not_before: int, dead: str, publishes: Sequence[tuple[Message, bytes]]
+    ) -> None:
+        task = self._held(lease)
+        if task.cancelled:
+            self._drop(task)
+        elif dead:
+            self._bury(task, dead)
+        else:
+            self.tasks.free(task)
+            if error:
+                task.raised += 1
+                retrying = {"attempt": lease.attempt, "error": error, "not_before": not_before}
+                entry = Draft("retrying", retrying, attempt=lease.attempt, token=lease.token)
+                self._write_all(lease.message.log, encode([entry]))
+            task.not_before = not_before
+            self.tasks.wait(task, self.now)
+            self.changes.update_task.append(task.update_row())
+            self.changes.rows += 1
+            self.offers[task.message.topic] = None
+        for message, raw in publishes:
+            self.publish(message, raw)
+
+    def append(self, name: str, entries: Encoded, expect: int | None, lease: Lease | None, title: str) -> int:
+        if lease is not None:
+            self._held(lease)
+        self._check_expected(name, expect)
+        return self._write_all(name, entries, title)
+
+    def _check_expected(self, name: str, expect: int | None) -> None:
+        if expect is not None:
+            following = self.logs.head(name) + 1
+            if following != expect:
+                raise Conflict(f"{name} goes on at offset {following}, not {expect}: somebody else appended. Read on.")
+
+    def _write_all(self, name: str, entries: Encoded, title: str = "") -> int:
+        """Returns the offset of the first entry."""
+        log = self.logs.find(name)
+        if not entries:
+            return log.next if log else 0
+        if log is None:
+            log = self.logs.create(name, title, 0, self.now, self.changes)
+        offsets = [self._write(log, entry_id, content) for entry_id, _, content in entries]
+        if any(kind == "cancelled" for _, kind, _ in entries):
+            self._cancel(name)
+        return offsets[0]
+
+    def _write(self, log: LogState, entry_id: str, content: bytes) -> int:
+        self.written[log.name] = None
+        return self.logs.append(log, entry_id, content, self.now, self.changes)
+
+    def _cancel(self, log: str) -> None:
+        """A call was cancelled: its task need not wait, and its worker is told."""
+        task = self.tasks.by_log.get(log)
+        if task is None:
+            return
+        if task.token:
+            task.cancelled = True
+            self.news.append((task.worker, task.token, "cancelled"))
+        else:
+            self._drop(task)
+
+    def stats(self, topic: Topic, dead: int) -> TopicStats:
+        waiting = [t for t in self.tasks.by_position.values() if t.message.topic == topic.name and not t.token]
+        oldest = min((task.message.created for task in waiting), default=None)
+        return TopicStats(topic.name, len(waiting), topic.running, dead, oldest)
+
+
+def encode(entries: Sequence[Draft]) -> Encoded:
+    for draft in entries:
+        if draft.id.startswith("@"):
+            raise PayloadCorrupt(f"An entry's id cannot begin with '@': {draft.id!r}.")
+    return [(draft.id, draft.type, encode_content(draft)) for draft in entries]
+
+
+def _identity(message: Message) -> tuple[str, str, str]:
+    return message.topic, message.skill, digest(message.body)
+
+
+def _submitted(message: Message) -> bytes:
+    """The content of entry 0 of a call's log (CONTRACT, Entry and fold, rule 2)."""
+    return encode_content(
+        Draft(
+            "submitted",
+            {
+                "topic": message.topic,
+                "skill": message.skill,
+                "version": message.version,
+                "lane": message.lane,
+                "priority": message.priority,
+                "deadline": message.deadline,
+                "tenant": message.tenant,
+                "principal": message.principal,
+                "session": message.session,
+                "parent": message.parent,
+                "digest": digest(message.body),
+            },
+        )
+    )

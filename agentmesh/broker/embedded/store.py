@@ -1,0 +1,184 @@
+"""The file of an embedded mesh: SQLite in WAL mode, written by one connection, in one transaction a turn."""
+
+import re
+import sqlite3
+import threading
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from agentmesh.errors import BrokerUnavailable
+
+SCHEMA_VERSION: Final = 1
+_APPLICATION_ID: Final = 0x414D5348
+_CHECKPOINT_BYTES: Final = 4_000_000
+
+_WRITES: Final = (
+    "insert_lite_topic",
+    "insert_task",
+    "update_task",
+    "insert_entry",
+    "update_expires",
+    "delete_task",
+    "insert_dead",
+    "upsert_topic",
+    "delete_topic",
+    "insert_card",
+    "delete_card",
+    "delete_entries",
+    "delete_lite_topic",
+)
+
+
+def _load_queries() -> dict[str, str]:
+    text = files(__package__).joinpath("queries.sql").read_text()
+    return {name: " ".join(sql.split()) for name, sql in re.findall(r"-- name: (\w+)\n(.*?);", text, re.S)}
+
+
+SQL: Final = _load_queries()
+
+
+class Changes:
+    """The rows that one transaction writes: a list for each statement of `_WRITES`, run in that order."""
+
+    __slots__ = (*_WRITES, "rows", "size")
+
+    insert_lite_topic: list[tuple[Any, ...]]
+    insert_task: list[tuple[Any, ...]]
+    update_task: list[tuple[Any, ...]]
+    insert_entry: list[tuple[Any, ...]]
+    update_expires: list[tuple[Any, ...]]
+    delete_task: list[tuple[Any, ...]]
+    insert_dead: list[tuple[Any, ...]]
+    upsert_topic: list[tuple[Any, ...]]
+    delete_topic: list[tuple[Any, ...]]
+    insert_card: list[tuple[Any, ...]]
+    delete_card: list[tuple[Any, ...]]
+    delete_entries: list[tuple[Any, ...]]
+    delete_lite_topic: list[tuple[Any, ...]]
+
+    def __init__(self) -> None:
+        for name in _WRITES:
+            setattr(self, name, [])
+        self.rows = 0
+        self.size = 0
+
+    def grow(self, rows: int, size: int = 0) -> None:
+        """Account for `rows` rows of `size` bytes: what bounds a transaction."""
+        self.rows += rows
+        self.size += size
+
+
+class Store:
+    """An open file, or one in memory when `path` is None. Every method raises `BrokerUnavailable` on the store's errors."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._written = 0
+        self._checkpoint: threading.Thread | None = None
+        try:
+            self._db = self._open()
+        except sqlite3.Error as error:
+            raise self._unavailable(error) from error
+
+    def query(self, name: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        """All rows of the named query."""
+        try:
+            return self._db.execute(SQL[name], arguments).fetchall()
+        except sqlite3.Error as error:
+            raise self._unavailable(error) from error
+
+    def commit(self, changes: Changes) -> None:
+        """Write all of it or nothing."""
+        db = self._db
+        try:
+            db.execute("begin immediate")
+            for name in _WRITES:
+                rows = getattr(changes, name)
+                if rows:
+                    db.executemany(SQL[name], rows)
+            db.execute("commit")
+        except sqlite3.Error as error:
+            if db.in_transaction:
+                db.execute("rollback")
+            raise self._unavailable(error) from error
+        self._written += changes.size + 200 * changes.rows
+        if self._written > _CHECKPOINT_BYTES and self.path:
+            self._written = 0
+            self._start_checkpoint()
+
+    def probe(self, now: int) -> None:
+        """Raise if nothing can be written."""
+        try:
+            self._db.execute(SQL["probe"], (now,))
+        except sqlite3.Error as error:
+            raise self._unavailable(error) from error
+
+    def close(self) -> None:
+        if self._checkpoint:
+            self._checkpoint.join()
+        self._db.close()
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            self.path or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        version = db.execute("pragma user_version").fetchone()[0]
+        if version == 0 and db.execute("select count(*) from sqlite_master").fetchone()[0]:
+            db.close()
+            raise BrokerUnavailable(f"{self.path} is a database of something else. Choose another folder for the mesh.")
+        if version > SCHEMA_VERSION:
+            db.close()
+            raise BrokerUnavailable(
+                f"{self.path} has schema {version}, and this agentmesh knows up to {SCHEMA_VERSION}: "
+                "it was written by a newer one. Upgrade, or choose another folder."
+            )
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = normal")
+        db.execute("pragma wal_autocheckpoint = 0")
+        if version == 0:
+            schema = files(__package__).joinpath("schema.sql").read_text()
+            db.executescript(
+                f"begin immediate; {schema} pragma application_id = {_APPLICATION_ID}; "
+                f"pragma user_version = {SCHEMA_VERSION}; commit;"
+            )
+        return db
+
+    def _start_checkpoint(self) -> None:
+        """Move what the WAL holds into the file, in a thread, so that it does not grow without bound."""
+        if self._checkpoint is None or not self._checkpoint.is_alive():
+            self._checkpoint = threading.Thread(target=self._run_checkpoint, name="agentmesh-checkpoint", daemon=True)
+            self._checkpoint.start()
+
+    def _run_checkpoint(self) -> None:
+        assert self.path is not None
+        try:
+            db = sqlite3.connect(self.path, isolation_level=None)
+            try:
+                db.execute("pragma wal_checkpoint(passive)")
+            finally:
+                db.close()
+        except sqlite3.Error:
+            self._written = _CHECKPOINT_BYTES  # the next commit asks again; a full disk is reported by commits
+
+    def _unavailable(self, error: sqlite3.Error) -> BrokerUnavailable:
+        where = str(self.path or "the mesh in memory")
+        text = str(error)
+        if "disk is full" in text:
+            return BrokerUnavailable(f"{where}: the disk is full. Nothing of this turn was stored; free some room.")
+        if "readonly" in text or "unable to open" in text or "permission" in text:
+            return BrokerUnavailable(f"{where} cannot be written ({text}). Check that the folder is writable.")
+        if "malformed" in text or "not a database" in text:
+            return BrokerUnavailable(f"{where} is damaged ({text}). `agentmesh doctor` tells what can be read.")
+        return BrokerUnavailable(f"{where}: {text}.")
+
+
+def prefix_range(prefix: str) -> tuple[str, str]:
+    """The names that begin with `prefix` are those from the first string up to, but without, the second."""
+    return prefix, (prefix[:-1] + chr(ord(prefix[-1]) + 1)) if prefix else "\x7f"
+
+
+def first(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+    """The first row, if any."""
+    return next(iter(rows), None)

@@ -1,0 +1,186 @@
+"""The tasks of all topics in memory: what waits, what is leased, and what falls due. Rebuilt from the store at open."""
+
+from asyncio import Future
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from agentmesh.broker.embedded.store import Store
+from agentmesh.contracts import Delivery, Lease
+from agentmesh.message import Message, decode_message
+from agentmesh.scheduling.order import Waiting
+from agentmesh.scheduling.timers import Timers
+
+_BODIES_IN_MEMORY: Final = 64_000_000
+
+
+class Task:
+    """A message that is not acknowledged, with what its row says and, while it is leased, by whom and until when."""
+
+    __slots__ = (
+        "attempt",
+        "cancelled",
+        "expires",
+        "lost",
+        "message",
+        "not_before",
+        "position",
+        "raised",
+        "token",
+        "trimmed",
+        "worker",
+    )
+
+    def __init__(self, position: int, message: Message, not_before: int) -> None:
+        self.position = position
+        self.message = message
+        self.not_before = not_before
+        self.attempt = self.lost = self.raised = self.expires = 0
+        self.token = self.worker = ""
+        self.cancelled = self.trimmed = False
+
+    def update_row(self) -> tuple[int, str, int, int, int, int]:
+        """The arguments of `update_task`."""
+        return self.attempt, self.token, self.lost, self.raised, self.not_before, self.position
+
+
+class LeaseRequest:
+    """A worker that waits for up to `limit` messages of some topics."""
+
+    __slots__ = ("closed", "future", "granted", "limit", "topics", "worker")
+
+    def __init__(self, topics: Sequence[str], limit: int, worker: str, future: Future[Sequence[Lease]]) -> None:
+        self.topics = topics
+        self.limit = limit
+        self.worker = worker
+        self.future = future
+        self.granted: list[Lease] = []
+        self.closed = False
+
+
+class Topic:
+    """One topic: its declaration, the positions that wait, and the workers that wait for them."""
+
+    __slots__ = ("delivery", "name", "requests", "running", "waiting")
+
+    def __init__(self, name: str, delivery: Delivery) -> None:
+        self.name = name
+        self.delivery = delivery
+        self.waiting = Waiting()
+        self.running = 0
+        self.requests: deque[LeaseRequest] = deque()
+
+
+class Tasks:
+    """All topics and tasks, by position, log and token."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.topics: dict[str, Topic] = {}
+        self.by_token: dict[str, Task] = {}
+        self._freed: dict[str, tuple[str, int, bool]] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self.by_position: dict[int, Task] = {}
+        self.by_log: dict[str, Task] = {}
+        self.by_token = {}
+        self.delayed: Timers[int] = Timers(1)
+        self.leases: Timers[str] = Timers(50)
+        self.deadlines: Timers[int] = Timers(1000)
+        self._next = 1
+        self._bodies = 0
+
+    def load(self, now: int) -> None:
+        """Read everything from the store. Leases that this process does not know have run out: their worker is dead."""
+        leases = {token: (task.worker, task.expires, task.cancelled) for token, task in self.by_token.items()}
+        leases.update(self._freed)
+        before = self.topics
+        self._clear()
+        self.topics = {}
+        for name, delivery in self._store.query("topics"):
+            topic = self.topics[name] = Topic(name, msgspec.msgpack.decode(delivery, type=Delivery))
+            if name in before:
+                topic.requests = before[name].requests
+        self._next = self._store.query("last_position")[0][0] + 1
+        for position, attempt, token, lost, raised, not_before, raw in self._store.query("tasks"):
+            task = Task(position, decode_message(raw), not_before)
+            task.attempt, task.lost, task.raised = attempt, lost, raised
+            self._insert(task)
+            if token:
+                worker, expires, cancelled = leases.get(token, ("", now, False))
+                self.hold(task, token, worker, expires)
+                task.cancelled = cancelled
+            else:
+                self.wait(task, now)
+
+    def add(self, message: Message, now: int) -> Task:
+        """A new task, waiting."""
+        task = Task(self._next, message, message.not_before)
+        self._next += 1
+        self._insert(task)
+        self.wait(task, now)
+        return task
+
+    def wait(self, task: Task, now: int) -> None:
+        """Let it wait for a worker, from its `not_before` on."""
+        if task.not_before > now:
+            self.delayed.set(task.position, task.not_before)
+        else:
+            self.topics[task.message.topic].waiting.add(task.position, task.message.priority)
+
+    def hold(self, task: Task, token: str, worker: str, expires: int) -> None:
+        """Lease it."""
+        task.token, task.worker, task.expires = token, worker, expires
+        self.by_token[token] = task
+        self.leases.set(token, expires)
+        self.topics[task.message.topic].running += 1
+
+    def renew(self, task: Task, expires: int) -> None:
+        task.expires = expires
+        self.leases.set(task.token, expires)
+
+    def free(self, task: Task) -> None:
+        """End its lease."""
+        self._freed[task.token] = (task.worker, task.expires, task.cancelled)
+        del self.by_token[task.token]
+        self.leases.remove(task.token)
+        self.topics[task.message.topic].running -= 1
+        task.token = ""
+
+    def remove(self, task: Task) -> None:
+        """Forget it, leased or waiting."""
+        if task.token:
+            self.free(task)
+        self.topics[task.message.topic].waiting.remove(task.position)
+        self.delayed.remove(task.position)
+        self.deadlines.remove(task.position)
+        del self.by_position[task.position]
+        del self.by_log[task.message.log]
+        if not task.trimmed:
+            self._bodies -= len(task.message.body)
+
+    def settle(self) -> None:
+        """The turn is committed: the leases that it ended are over for good."""
+        self._freed.clear()
+
+    def message(self, task: Task) -> Message:
+        """The whole message; bodies beyond what memory is given for them come from the store."""
+        if task.trimmed:
+            return decode_message(self._store.query("task_message", task.position)[0][0])
+        return task.message
+
+    def _insert(self, task: Task) -> None:
+        message = task.message
+        size = len(message.body)
+        if self._bodies + size > _BODIES_IN_MEMORY:
+            task.message = msgspec.structs.replace(message, body=b"")
+            task.trimmed = True
+        else:
+            self._bodies += size
+        self.by_position[task.position] = task
+        self.by_log[message.log] = task
+        if message.deadline:
+            self.deadlines.set(task.position, message.deadline)

@@ -1,0 +1,190 @@
+"""Turns: everything that was asked for in one turn of the event loop is one transaction.
+
+Operations are queued with a future and applied together at the end of the turn: what fell due comes first, then the
+operations in order, then leases are granted. The rows are committed, and only after the COMMIT are callers told, readers
+woken and workers given their leases. All of that is one synchronous function, so nobody sees what is not stored. When a
+commit fails, memory is read back from the store, and exactly the callers of this turn fail.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from agentmesh.broker.embedded.state import MAX_BYTES, MAX_ROWS, State
+from agentmesh.broker.embedded.store import Store
+from agentmesh.clock import Clock, Timer, resolve
+from agentmesh.errors import BrokerUnavailable, MeshError
+
+T = TypeVar("T")
+Told = list[tuple[asyncio.Future[Any], Any, BaseException | None]]
+"""Whom to tell what after the commit."""
+
+_ROWS_OF_AN_OPERATION: Final = 4
+_UPKEEP: Final = 60_000
+_STALL: Final = 1000
+_PAUSE: Final = 1000
+
+
+class Turns:
+    """The turns of one event loop over one `State`. `tell` is called after each commit, before the state settles; `upkeep`
+    once a minute within a turn, and again soon if it returns True."""
+
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        clock: Clock,
+        tell: Callable[[], None],
+        upkeep: Callable[[], bool],
+    ) -> None:
+        self.closed = False
+        self._store = store
+        self._state = state
+        self._clock = clock
+        self._tell_others = tell
+        self._upkeep = upkeep
+        self._upkeep_at = clock.now() + _UPKEEP
+        self._loop = asyncio.get_running_loop()
+        self._operations: deque[tuple[Callable[..., Any], tuple[Any, ...], int, asyncio.Future[Any]]] = deque()
+        self._scheduled = False
+        self._timer: Timer | None = None
+        self._timer_at = 0
+        self._failing = False
+        self._schedule()
+
+    def submit(self, apply: Callable[..., T], *arguments: Any, size: int = 0) -> asyncio.Future[T]:
+        """Queue `apply(*arguments)`, which writes about `size` bytes. The future resolves after the COMMIT."""
+        self.check_open()
+        if asyncio.get_running_loop() is not self._loop:
+            raise BrokerUnavailable("This mesh belongs to another event loop. Open one of its own there.")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._operations.append((apply, arguments, size, future))
+        self._schedule()
+        return future
+
+    def check_open(self) -> None:
+        if self.closed:
+            raise BrokerUnavailable("This broker is closed.")
+
+    def new_future(self) -> asyncio.Future[Any]:
+        return self._loop.create_future()
+
+    async def within(self, future: asyncio.Future[T], wait: float, otherwise: T) -> T:
+        """The future's result, or `otherwise` after `wait` seconds of the clock."""
+        if wait <= 0 and not future.done():
+            return otherwise
+        timer = self._clock.call_at(self._clock.now() + round(wait * 1000), lambda: resolve(future, otherwise))
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def arm(self) -> None:
+        """Come back when something falls due; after a failed commit, in a second."""
+        if self._failing:
+            when = self._clock.now() + _PAUSE
+        else:
+            when = min(self._state.next_due() or self._upkeep_at, self._upkeep_at)
+        if self._timer is None or when != self._timer_at:
+            if self._timer:
+                self._timer.cancel()
+            self._timer = self._clock.call_at(when, self._on_timer)
+            self._timer_at = when
+
+    def close(self) -> None:
+        """Do what was asked for so far, then nothing more."""
+        while self._operations and not self.closed:
+            self._turn()
+        self.closed = True
+        if self._timer:
+            self._timer.cancel()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if not self.closed:
+            self._schedule()
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self.closed:
+            return
+        state = self._state
+        told: Told = []
+        state.begin(self._clock.now())
+        try:
+            if self._failing:
+                self._store.probe(state.now)
+                self._failing = False
+            self._due()
+            self._apply(told)
+            state.grant()
+            if state.changes.rows:
+                self._store.commit(state.changes)
+        except Exception as error:  # whatever it was, nothing of this turn may leave
+            self._undo(told, error)
+        else:
+            self._tell(told)
+        if (self._operations or state.offers) and not self._failing:
+            self._schedule()
+        self.arm()
+
+    def _due(self) -> None:
+        now = self._state.now
+        if self._timer_at and now - self._timer_at > _STALL:
+            # A handler held the loop past our timer: no worker of this process could renew its leases meanwhile.
+            self._state.postpone(now - self._timer_at)
+            self._timer_at = now
+        self._state.due()
+        if now >= self._upkeep_at:
+            self._upkeep_at = now + (100 if self._upkeep() else _UPKEEP)
+
+    def _apply(self, told: Told) -> None:
+        changes = self._state.changes
+        while self._operations:
+            apply, arguments, size, future = self._operations[0]
+            full = changes.rows + _ROWS_OF_AN_OPERATION > MAX_ROWS or changes.size + size > MAX_BYTES
+            if full and changes.rows:
+                return
+            self._operations.popleft()
+            if future.cancelled():
+                continue
+            try:
+                told.append((future, apply(*arguments), None))
+            except MeshError as error:
+                told.append((future, None, error))
+            except BaseException as error:
+                told.append((future, None, error))
+                raise
+
+    def _tell(self, told: Told) -> None:
+        for future, value, error in told:
+            if not future.done():
+                if error is None:
+                    future.set_result(value)
+                else:
+                    future.set_exception(error)
+        for request in self._state.granted:
+            request.future.set_result(request.granted)
+        self._tell_others()
+        self._state.settle()
+
+    def _undo(self, told: Told, error: Exception) -> None:
+        """A turn failed: its callers fail, and memory is what the store says."""
+        failed = error if isinstance(error, MeshError) else BrokerUnavailable(f"The broker failed: {error!r}.")
+        if self._failing:  # the probe failed before anything was applied
+            told.extend((future, None, None) for *_, future in self._operations)
+            self._operations.clear()
+        for future, _, refused in told:
+            if not future.done():
+                future.set_exception(refused or failed)
+        for request in self._state.granted:
+            request.future.set_exception(failed)
+        if not self._failing:
+            self._failing = True
+            self._state.reload()

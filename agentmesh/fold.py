@@ -1,0 +1,129 @@
+"""The fold: what a call or a run amounts to, computed from the entries of its log.
+
+It is one pure function of (entries, now), the same for every backend, reader and worker. The rules:
+
+1. Entries with an id already seen count once.
+2. Entry 0 is `submitted`; a log without it is no call.
+3. The owner is the latest `accepted` of the highest attempt; it carries the lease's token. A new owner voids the `delta`,
+   `artifact` and `progress` of the one before. `step` entries are never voided.
+4. A worker's entries count only while their token is the owner's. `answered`, `cancelled` and `dead_lettered` carry none.
+5. The first terminal that counts ends it. Whatever follows is kept in the log and never shown.
+6. `timed_out` is derived: nothing counts after the deadline, and once it has passed the call has timed out.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from agentmesh.message import TERMINAL, Entry, Event
+
+_VOIDED_BY_A_NEW_OWNER: Final = frozenset({"delta", "artifact", "progress"})
+_WITHOUT_TOKEN: Final = frozenset({"answered", "cancelled", "dead_lettered"})
+_TERMINAL_ENTRIES: Final = TERMINAL - {"timed_out"}
+
+
+class CallState:
+    """The state of a call after the entries that were added, in order.
+
+    `events` are those a replay shows. `steps` maps a step's key to its last recorded data, `questions` those not answered
+    yet to their text, `answers` the others to theirs. `terminal` is the event that ended the call.
+    """
+
+    __slots__ = (
+        "_seen",
+        "answers",
+        "attempt",
+        "events",
+        "next",
+        "questions",
+        "steps",
+        "submitted",
+        "terminal",
+        "token",
+    )
+
+    def __init__(self) -> None:
+        self.submitted: dict[str, Any] | None = None
+        self.attempt = 0
+        self.token = ""
+        self.terminal: Event | None = None
+        self.events: list[Event] = []
+        self.steps: dict[str, Any] = {}
+        self.questions: dict[str, str] = {}
+        self.answers: dict[str, str] = {}
+        self.next = 0
+        self._seen: set[str] = set()
+
+    @property
+    def deadline(self) -> int:
+        """In ms UTC; 0: none."""
+        return int(self.submitted["deadline"]) if self.submitted else 0
+
+    def add(self, entry: Entry) -> Event | None:
+        """Take in the next entry of the log. Returns the event that a live reader is shown, if it counts."""
+        self.next = entry.offset + 1
+        if entry.id in self._seen or not self._counts(entry):
+            return None
+        self._seen.add(entry.id)
+        event = Event(entry.offset, entry.type, entry.attempt, entry.time, entry.data)
+        self._apply(entry, event)
+        self.events.append(event)
+        return event
+
+    def expire(self, now: int, slack: int = 0) -> Event | None:
+        """Time the call out if its deadline is more than `slack` ms past; returns the derived event the first time."""
+        if self.submitted is None or self.terminal or not self.deadline or now <= self.deadline + slack:
+            return None
+        self.terminal = Event(self.next, "timed_out", self.attempt, self.deadline, {})
+        self.events.append(self.terminal)
+        return self.terminal
+
+    def _counts(self, entry: Entry) -> bool:
+        if self.submitted is None:
+            return entry.type == "submitted"
+        if self.terminal or entry.type == "submitted" or (self.deadline and entry.time > self.deadline):
+            return False
+        if entry.type == "accepted":
+            return entry.attempt >= self.attempt
+        if entry.type == "answered":
+            return entry.data["question"] in self.questions
+        return entry.type in _WITHOUT_TOKEN or (entry.token == self.token and self.token != "")
+
+    def _apply(self, entry: Entry, event: Event) -> None:
+        kind, data = entry.type, entry.data
+        if kind == "submitted":
+            self.submitted = data
+        elif kind == "accepted":
+            self.attempt, self.token = entry.attempt, entry.token
+            self.events = [seen for seen in self.events if seen.type not in _VOIDED_BY_A_NEW_OWNER]
+        elif kind == "step":
+            self.steps[data["key"]] = data
+        elif kind == "input_required":
+            if data["question"] not in self.answers:
+                self.questions[data["question"]] = data["text"]
+        elif kind == "answered":
+            del self.questions[data["question"]]
+            self.answers[data["question"]] = data["text"]
+        elif kind in _TERMINAL_ENTRIES:
+            self.terminal = event
+
+
+def fold(entries: Iterable[Entry], now: int, *, slack: int = 0) -> CallState:
+    """The state of a call at `now` (ms UTC), from its whole log in order.
+
+    `slack` (ms) is what clocks may differ by: a deadline counts as missed only that much after it. A state whose
+    `submitted` is None belongs to no call.
+    """
+    state = CallState()
+    for entry in entries:
+        state.add(entry)
+    state.expire(now, slack)
+    return state
+
+
+def once(entries: Iterable[Entry]) -> Iterable[Entry]:
+    """The entries of a log of one's own or a session: each id once (rule 1 alone)."""
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.id not in seen:
+            seen.add(entry.id)
+            yield entry

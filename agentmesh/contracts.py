@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Retry(msgspec.Struct, frozen=True):
     """When a task gets another attempt; times in seconds.
 
-    `lost`: attempts whose worker died or lost its lease (0: no limit). `attempts`: attempts that raised an error named in
-    `on`, or `Retryable`. The n-th back-off is `backoff` × 2ⁿ⁻¹, at most `max`.
+    `lost`: attempts whose worker died or lost its lease (0: no limit). `attempts`: attempts that raised an error named
+    in `on`, or `Retryable`. The n-th back-off is `backoff` × 2ⁿ⁻¹, at most `max`.
     """
 
     lost: int = 3
@@ -44,8 +44,9 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A message handed to one worker. `attempt` counts from 1; `raised` of the earlier attempts ended in an error that is
-    retried. `expires` (ms) moves with every `extend`."""
+    """A message handed to one worker. `attempt` counts from 1; `raised` of the earlier attempts ended in an error that
+    is retried. `expires` (ms) moves with every `extend`.
+    """
 
     message: Message
     token: str
@@ -63,7 +64,9 @@ class Append(msgspec.Struct, frozen=True):
 
 
 class TopicStats(msgspec.Struct, frozen=True):
-    """`waiting` (delayed ones too), `running` and `dead` messages; `oldest` is when the first waiting one was made (ms)."""
+    """`waiting` (delayed ones too), `running` and `dead` messages; `oldest` is when the first waiting one was made
+    (ms).
+    """
 
     topic: str
     waiting: int
@@ -83,7 +86,9 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class LogInfo(msgspec.Struct, frozen=True):
-    """A LiteTopic in a listing. `title` is the readable name of a log of one's own; `next` the offset of its next entry."""
+    """A LiteTopic in a listing. `title` is the readable name of a log of one's own; `next` the offset of its next
+    entry.
+    """
 
     lite_topic: str
     title: str
@@ -114,10 +119,13 @@ class Queue(Protocol):
         """
         ...
 
-    async def extend(self, worker: str, tokens: Sequence[str], wait: float) -> Mapping[str, Literal["cancelled", "lost"]]:
+    async def extend(
+        self, worker: str, tokens: Sequence[str], wait: float
+    ) -> Mapping[str, Literal["cancelled", "lost"]]:
         """Renew the leases, then wait up to `wait` seconds for bad news of any lease that `worker` holds.
 
-        Returns at once when there is news: the tokens of calls that were cancelled, and of leases that are no longer held.
+        Returns at once when there is news: the tokens of calls that were cancelled, and of leases that are no longer
+        held.
         """
         ...
 
@@ -145,9 +153,9 @@ class Queue(Protocol):
     ) -> None:
         """Give the message back. Raises `LeaseLost`.
 
-        With `error` the attempt raised: `retrying` is appended and the message waits until `not_before`. With `dead` (the
-        reason) it goes to the dead letters instead and `dead_lettered` is appended. With neither, the worker merely did
-        not get to it: the attempt counts neither as raised nor as lost.
+        With `error` the attempt raised: `retrying` is appended and the message waits until `not_before`. With `dead`
+        (the reason) it goes to the dead letters instead and `dead_lettered` is appended. With neither, the worker
+        merely did not get to it: the attempt counts neither as raised nor as lost.
         """
         ...
 
@@ -182,8 +190,9 @@ class Log(Protocol):
     async def read(
         self, lite_topic: str, after: int = -1, limit: int = 1000, since: int | None = None
     ) -> Sequence[Entry]:
-        """Committed entries in order, past the offset `after` and not older than `since` (ms). A log that is not there is
-        empty."""
+        """Committed entries in order, past the offset `after` and not older than `since` (ms). A log that is not there
+        is empty.
+        """
         ...
 
     async def list(self, prefix: str = "", after: str = "", limit: int = 100) -> Sequence[LogInfo]:
@@ -286,7 +295,9 @@ class Registry(Protocol):
         ...
 
     async def get(self, topic: str, version: str = "") -> Registration:
-        """The registration of that version, else of the newest one, an alive one before a dead. Raises `TopicNotFound`."""
+        """The registration of that version, else of the newest one, an alive one before a dead. Raises
+        `TopicNotFound`.
+        """
         ...
 
     async def list(self, *, alive: bool = True) -> Sequence[Registration]:
@@ -295,10 +306,6 @@ class Registry(Protocol):
 
     def watch(self) -> AsyncIterator[Change]:
         """What is registered now, as `online` changes, and every change from then on."""
-        ...
-
-    async def route(self, topic: str, weights: Mapping[str, int]) -> None:
-        """Which share of new messages each version gets; empty: the newest alive one gets all."""
         ...
 
 
@@ -395,5 +402,3 @@ class Embedder(Protocol):
     async def embed(self, texts: Iterable[str]) -> Sequence[Sequence[float]]:
         """One unit vector a text, all of one length."""
         ...
-
-

@@ -4,9 +4,10 @@ It is one pure function of (entries, now), the same for every backend, reader an
 
 1. Entries with an id already seen count once.
 2. Entry 0 is `submitted`; a log without it is no call.
-3. The owner is the latest `accepted` of the highest attempt; it carries the lease's token. A new owner voids the `delta`,
-   `artifact` and `progress` of the one before. `step` entries are never voided.
-4. A worker's entries count only while their token is the owner's. `answered`, `cancelled` and `dead_lettered` carry none.
+3. The owner is the latest `accepted` of the highest attempt; it carries the lease's token. A new owner voids the
+   `delta`, `artifact` and `progress` of the one before. `step` entries are never voided.
+4. A worker's entries count only while their token is the owner's. `answered`, `cancelled` and `dead_lettered` carry
+   none.
 5. The first terminal that counts ends it. Whatever follows is kept in the log and never shown.
 6. `timed_out` is derived: nothing counts after the deadline, and once it has passed the call has timed out.
 """
@@ -24,8 +25,8 @@ _TERMINAL_ENTRIES: Final = TERMINAL - {"timed_out"}
 class CallState:
     """The state of a call after the entries that were added, in order.
 
-    `events` are those a replay shows. `steps` maps a step's key to its last recorded data, `questions` those not answered
-    yet to their text, `answers` the others to theirs. `terminal` is the event that ended the call.
+    `events` are those a replay shows. `steps` maps a step's key to its last recorded data, `questions` those not
+    answered yet to their text, `answers` the others to theirs. `terminal` is the event that ended the call.
     """
 
     __slots__ = (
@@ -76,6 +77,10 @@ class CallState:
         self.terminal = Event(self.next, "timed_out", self.attempt, self.deadline, {})
         self.events.append(self.terminal)
         return self.terminal
+
+    def children(self) -> list[str]:
+        """The calls that this one made and has not seen the end of."""
+        return [step["call"] for step in self.steps.values() if "call" in step and "end" not in step]
 
     def _counts(self, entry: Entry) -> bool:
         if self.submitted is None:

@@ -1,15 +1,16 @@
 """ReadySet: which of a client's LiteTopics have something to read.
 
-Four events make a LiteTopic ready, those of Apache RocketMQ: a subscription comes online, a message is written, a commit
-leaves a remainder, an order lock is released. A poll touches only what is ready, however many are subscribed.
+Four events make a LiteTopic ready, those of Apache RocketMQ: a subscription comes online, a message is written, a
+commit leaves a remainder, an order lock is released. A poll touches only what is ready, however many are subscribed.
 """
 
 from collections.abc import Iterator
 
 
 class ReadySet:
-    """One client's LiteTopics by what it has read of them. A LiteTopic that was taken is locked until it is committed or
-    its lock runs out: one unread batch at a time, in order. `head` is always the last offset of the log (−1: none)."""
+    """One client's LiteTopics by what it has read of them. A LiteTopic that was taken is locked until it is committed
+    or its lock runs out: one unread batch at a time, in order. `head` is always the last offset of the log (−1: none).
+    """
 
     def __init__(self) -> None:
         self._position: dict[str, int] = {}

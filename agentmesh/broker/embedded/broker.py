@@ -1,8 +1,8 @@
 """EmbeddedBroker: the contract over memory (`state.py`), a file (`store.py`) and one event loop (`turns.py`)."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,12 +17,18 @@ from agentmesh.ids import check_lite_topic, check_topic
 from agentmesh.message import CALL_DEADLINE, Draft, Entry, Message, decode_message, encode_message
 
 News = Mapping[str, Literal["cancelled", "lost"]]
+Rows = list[tuple[Any, ...]]
 
 
 class EmbeddedBroker:
-    """A `Broker` over one `Store`, for the event loop it is made in. Closing it closes the store."""
+    """A `Broker` over one `Store`, for the event loop it is made in.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    It is closed when `close` was called once for each of its `users`; `on_close` then lets go of the store.
+    """
+
+    def __init__(self, store: Store, clock: Clock, *, on_close: Callable[[], None] | None = None) -> None:
+        self.users = 1
+        self._on_close = on_close or store.close
         self._store = store
         self._clock = clock
         self._state = State(store, clock.now())
@@ -153,7 +159,8 @@ class EmbeddedBroker:
         return EmbeddedInbox(self._turns, self._inboxes, client, self._clock.now)
 
     async def close(self) -> None:
-        if self._turns.closed:
+        self.users -= 1
+        if self.users > 0 or self._turns.closed:
             return
         self._turns.close()
         for listener in self._listeners.values():
@@ -162,7 +169,12 @@ class EmbeddedBroker:
             for request in topic.requests:
                 resolve(request.future, ())
         self._inboxes.wake_all()
-        self._store.close()
+        self._on_close()
+
+    def abandon(self) -> None:
+        """Let go of the store; the loop that this broker belonged to is over."""
+        self._turns.closed = True
+        self._on_close()
 
     @property
     def turns(self) -> Turns:
@@ -173,6 +185,10 @@ class EmbeddedBroker:
     def state(self) -> State:
         """As `turns`."""
         return self._state
+
+    def query(self, name: str, *arguments: object) -> Rows:
+        """Rows of the store, as committed."""
+        return self._store.query(name, *arguments)
 
     def _tell(self) -> None:
         """After a commit: wake the readers, and tell the workers about their leases."""

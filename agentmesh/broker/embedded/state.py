@@ -1,7 +1,7 @@
 """What the operations do: changes of memory, and the rows that go with them, within one turn.
 
-`State` is synchronous and knows no futures but those of lease requests. An operation either raises before it has changed
-anything, or succeeds. What may be told after the commit is collected in `written`, `news` and `granted`.
+`State` is synchronous and knows no futures but those of lease requests. An operation either raises before it has
+changed anything, or succeeds. What may be told after the commit is collected in `written`, `news` and `granted`.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,9 @@ MAX_BYTES: Final = 1_000_000
 
 
 class State:
-    """Tasks and LiteTopics of one store. `begin` starts a turn at a time; until its commit, memory is ahead of the store."""
+    """Tasks and LiteTopics of one store. `begin` starts a turn at a time; until its commit, memory is ahead of the
+    store.
+    """
 
     def __init__(self, store: Store, now: int) -> None:
         self.tasks = Tasks(store)

@@ -71,7 +71,9 @@ class Changes:
 
 
 class Store:
-    """An open file, or one in memory when `path` is None. Every method raises `BrokerUnavailable` on the store's errors."""
+    """An open file, or one in memory when `path` is None. Every method raises `BrokerUnavailable` on the store's
+    errors.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path

@@ -1,9 +1,9 @@
 """Turns: everything that was asked for in one turn of the event loop is one transaction.
 
 Operations are queued with a future and applied together at the end of the turn: what fell due comes first, then the
-operations in order, then leases are granted. The rows are committed, and only after the COMMIT are callers told, readers
-woken and workers given their leases. All of that is one synchronous function, so nobody sees what is not stored. When a
-commit fails, memory is read back from the store, and exactly the callers of this turn fail.
+operations in order, then leases are granted. The rows are committed, and only after the COMMIT are callers told,
+readers woken and workers given their leases. All of that is one synchronous function, so nobody sees what is not
+stored. When a commit fails, memory is read back from the store, and exactly the callers of this turn fail.
 """
 
 import asyncio
@@ -27,8 +27,9 @@ _PAUSE: Final = 1000
 
 
 class Turns:
-    """The turns of one event loop over one `State`. `tell` is called after each commit, before the state settles; `upkeep`
-    once a minute within a turn, and again soon if it returns True."""
+    """The turns of one event loop over one `State`. `tell` is called after each commit, before the state settles;
+    `upkeep` once a minute within a turn, and again soon if it returns True.
+    """
 
     def __init__(
         self,

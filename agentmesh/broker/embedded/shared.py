@@ -1,0 +1,37 @@
+"""One broker per store and process: every mesh of the process that opens the same store gets the same broker."""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from agentmesh.broker.embedded.broker import EmbeddedBroker
+from agentmesh.errors import BrokerUnavailable
+
+
+class Shared:
+    """The brokers that are open, by URL. A broker belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[EmbeddedBroker, asyncio.AbstractEventLoop]] = {}
+
+    def open(self, url: str, make: Callable[[Callable[[], None]], EmbeddedBroker]) -> EmbeddedBroker:
+        """The open broker of `url`, else what `make` makes; it gets what to call when the broker is closed.
+
+        Raises `BrokerUnavailable` if a loop that still runs in another thread has it open.
+        """
+        loop = asyncio.get_running_loop()
+        found = self._open.get(url)
+        if found and found[1].is_running() and found[1] is not loop:
+            raise BrokerUnavailable(f"{url} is open in another event loop of this process, {os.getpid()}.")
+        if found and found[1] is loop:
+            found[0].users += 1
+            return found[0]
+        if found:  # its loop ended without closing it
+            found[0].abandon()
+
+        def forget() -> None:
+            del self._open[url]
+
+        broker = make(forget)
+        self._open[url] = broker, loop
+        return broker

@@ -1,0 +1,270 @@
+"""Mesh: the front door, and the only place that chooses implementations."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from agentmesh.clock import Clock, SystemClock, sleep
+from agentmesh.config import Config, load_config
+from agentmesh.contracts import Broker, Planner, Registration, Registry
+from agentmesh.errors import BrokerUnavailable, ConfigError, MeshError, TopicNotFound
+from agentmesh.ids import new_token
+from agentmesh.message import DEFAULT_PRIORITY
+from agentmesh.runtime.call import Call
+from agentmesh.runtime.client import Client
+from agentmesh.runtime.hub import Hub
+from agentmesh.runtime.lite_topic import LiteTopic
+from agentmesh.runtime.worker import Worker
+
+if TYPE_CHECKING:
+    from agentmesh.catalog import Hit
+    from agentmesh.runtime.agent import Agent
+    from agentmesh.runtime.declaration import Declaration
+
+SUPERVISOR: Final = "SupervisorAgentTask"
+_HEARTBEAT: Final = 5.0
+_DRAIN: Final = 5.0
+
+
+class Mesh:
+    """An open mesh: `async with Mesh("local:///var/lib/mesh") as mesh`.
+
+    `broker` is `memory://NAME`, `local://DIR` or `rocketmq://HOST:PORT`; `model` the language model's name. Every
+    argument may come from `agentmesh.yaml` or `AGENTMESH_*` instead. With `tenant` the mesh sees that tenant's calls
+    alone; without, it is an operator's. `drain` is how many seconds running handlers get to end when the mesh is left;
+    what is not done by then is given back for the next process, as is everything when the process dies.
+
+    Raises `ConfigError` for settings that are wrong, and `BrokerUnavailable`.
+    """
+
+    def __init__(
+        self,
+        broker: str | None = None,
+        registry: str | None = None,
+        model: str | None = None,
+        embedder: str | None = None,
+        *,
+        tenant: str | None = None,
+        principal: str | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: str | Path | None = None,
+        drain: float = _DRAIN,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config: Config = load_config(
+            config,
+            broker=broker,
+            registry=registry,
+            model=model,
+            embedder=embedder,
+            tenant=tenant,
+            principal=principal,
+            base_url=base_url,
+            api_key=api_key,
+        )
+        self._clock = clock or SystemClock()
+        self._drain = drain
+        self._instance = f"{os.getpid()}-{new_token()[:8]}"
+        self._client: Client | None = None
+        self._planner: Planner | None = None
+        self._workers: list[Worker] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        broker, registry = await self._open(self.config.broker)
+        hub = Hub(broker, self._clock, f"mesh-{self._instance}")
+        self._client = Client(
+            broker,
+            registry,
+            self._clock,
+            hub,
+            self._get_planner,
+            self.config.tenant or None,
+            self.config.principal or "",
+        )
+        self._tasks = [asyncio.create_task(hub.run()), asyncio.create_task(self._heartbeat())]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        client, self._client = self._open_client(), None
+        drain = self._drain if kind is None else 0
+        await asyncio.gather(*(worker.stop(drain) for worker in self._workers))
+        for worker in self._workers:
+            with contextlib.suppress(MeshError):
+                await client.registry.remove(worker.declaration.topic, self._instance)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await client.broker.close()
+
+    @property
+    def broker(self) -> Broker:
+        """The contract below: `Queue` and `Log`."""
+        return self._open_client().broker
+
+    @property
+    def registry(self) -> Registry:
+        """The contract below: who is there."""
+        return self._open_client().registry
+
+    async def serve(self, *agents: "Agent | str | Path") -> None:
+        """Register these agents and work on their tasks until the mesh is left.
+
+        Each is an `Agent`, a folder with an `agent.yaml`, or a folder of such folders. Returns once all are
+        registered. Raises `DeclarationError`, and `Conflict` if a topic and version is registered with another card.
+        """
+        client = self._open_client()
+        for declaration in [each for agent in agents for each in _declarations(agent)]:
+            registration = Registration(
+                declaration.topic, declaration.version, declaration.card(), self._instance, renewed=self._clock.now()
+            )
+            await client.registry.register(registration)
+            await client.broker.declare(declaration.topic, declaration.delivery)
+            worker = Worker(declaration, client, f"{self._instance}-{len(self._workers)}")
+            self._workers.append(worker)
+            worker.start()
+
+    async def start(
+        self,
+        topic: str,
+        input: Any = None,  # noqa: A002
+        *,
+        skill: str = "",
+        key: str = "",
+        delay: float = 0,
+        version: str = "",
+        priority: int = DEFAULT_PRIORITY,
+        tenant: str = "",
+        deadline: float | datetime | None = None,
+        session: str = "",
+    ) -> Call:
+        """Start a call and return its handle once it is stored; nothing is lost from then on.
+
+        `input` is JSON data. `skill` may be left out where the agent has one. The same `key` (per tenant and topic)
+        gives the same call. `delay` holds it back (seconds); `deadline` bounds the whole call (seconds from now, or an
+        aware datetime; default 24 h). `priority` is 0 to 9, 9 first. Raises `TopicNotFound`, `SkillNotFound`,
+        `Conflict` for a `key` that was used with another input, `Unauthorized` for another tenant than the mesh's,
+        `PayloadCorrupt` for an input that is not JSON data.
+        """
+        return await self._open_client().start(
+            topic,
+            input,
+            skill=skill,
+            key=key,
+            delay=delay,
+            version=version,
+            priority=priority,
+            tenant=tenant,
+            deadline=deadline,
+            session=session,
+        )
+
+    async def call(self, topic: str, input: Any = None, *, returns: Any = None, **options: Any) -> Any:  # noqa: A002
+        """Start a call and wait for its result: JSON data, or the type `returns`. Options are those of `start`.
+
+        Being cancelled cancels the call. Raises what `start` raises, `CallFailed` or the subclass that says how the
+        call ended, and `InputRequired` if it asks something: answer it with `attach(call_id)` and `answer`.
+        """
+        return await self._open_client().call(topic, input, returns=returns, **options)
+
+    async def attach(self, call_id: str) -> Call:
+        """The call or run of this id, started by whatever process. Raises `CallNotFound`."""
+        return await self._open_client().attach(call_id)
+
+    def lite_topic(self, name: str) -> LiteTopic:
+        """A log of one's own; `name` is any text. It is made by its first append."""
+        return self._open_client().lite_topic(name)
+
+    async def search(self, query: str, limit: int = 5) -> "Sequence[Hit]":
+        """The skills of alive agents that fit the query, best first."""
+        from agentmesh.catalog import search
+
+        return search(query, await self.registry.list(), limit)
+
+    async def run(self, goal: str, *, supervisor: str = SUPERVISOR, session: str = "", key: str = "") -> Call:
+        """Give a goal to a supervisor and return the run's handle once it is stored.
+
+        Where no supervisor is alive, this process serves one. Leaving the mesh does not end a run: the next supervisor
+        goes on with it.
+        """
+        client = self._open_client()
+        if not await self._is_alive(supervisor):
+            if supervisor != SUPERVISOR:
+                raise TopicNotFound(supervisor, [each.topic for each in await client.registry.list()])
+            from agentmesh.supervisor import Supervisor
+
+            await self.serve(Supervisor())
+        return await client.start(supervisor, {"goal": goal}, skill="run", session=session, key=key, kind="run")
+
+    async def _is_alive(self, topic: str) -> bool:
+        try:
+            return (await self.registry.get(topic)).alive
+        except TopicNotFound:
+            return False
+
+    async def _open(self, url: str) -> tuple[Broker, Registry]:
+        """The broker that the URL names, and its registry."""
+        scheme, separator, rest = url.partition("://")
+        if scheme not in ("memory", "local") or not separator:
+            raise ConfigError(f"{url!r} is no mesh: use memory://NAME or local://DIR.")
+        from agentmesh.registry.embedded import EmbeddedRegistry
+
+        if scheme == "memory":
+            from agentmesh.broker.memory import open_memory
+
+            broker = await open_memory(rest, self._clock)
+        else:
+            from agentmesh.broker.local import open_local
+
+            if not rest:
+                raise ConfigError("local:// needs a folder: local:///var/lib/mesh, or local://.agentmesh.")
+            broker = await open_local(rest, self._clock)
+        return broker, EmbeddedRegistry(broker, self._clock)
+
+    def _get_planner(self) -> Planner:
+        """With a model configured, the model plans; else a planner by rule."""
+        if self._planner is None:
+            if self.config.model:
+                from agentmesh.llm.openai import OpenAIChat
+                from agentmesh.supervisor.model import ModelPlanner
+
+                self._planner = ModelPlanner(
+                    OpenAIChat(self.config.model, base_url=self.config.base_url, api_key=self.config.api_key)
+                )
+            else:
+                from agentmesh.supervisor.rule import RulePlanner
+
+                self._planner = RulePlanner()
+        return self._planner
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await sleep(self._clock, _HEARTBEAT)
+            with contextlib.suppress(MeshError):
+                await self.registry.renew(self._instance)
+
+    def _open_client(self) -> Client:
+        if self._client is None:
+            raise BrokerUnavailable("This mesh is not open: use it inside `async with Mesh(…) as mesh`.")
+        return self._client
+
+
+def _declarations(agent: "Agent | str | Path") -> "list[Declaration]":
+    from agentmesh.runtime.declaration import declare, load
+
+    if not isinstance(agent, str | Path):
+        return [declare(agent)]
+    path = Path(agent)
+    if path.is_dir() and not (path / "agent.yaml").exists():
+        folders = sorted(each.parent for each in path.glob("*/agent.yaml"))
+        if folders:
+            return [load(folder) for folder in folders]
+    return [load(path)]

@@ -1,0 +1,148 @@
+"""A handle on a call or a run: its events, its result, and what one can do to it, from any process."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final
+
+from agentmesh import errors
+from agentmesh.errors import CallFailed, CallNotFound, Conflict
+from agentmesh.fold import CallState, fold
+from agentmesh.message import Draft, Event
+
+if TYPE_CHECKING:
+    from agentmesh.runtime.client import Client
+
+_PAGE: Final = 1000
+
+
+class Call:
+    """A call or a run, by its id. The handle holds nothing: any other with the same id sees the same."""
+
+    def __init__(self, client: "Client", call_id: str, topic: str) -> None:
+        self.id = call_id
+        self.topic = topic
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"<Call {self.id} on {self.topic}>"
+
+    async def events(self, after: int = -1) -> AsyncIterator[Event]:
+        """What happened past the offset `after`, then what happens, up to the event that ends the call.
+
+        The replay leaves out the partial output of attempts that were replaced; live, a new `accepted` means: discard
+        what was partial. Raises `CallNotFound`.
+        """
+        state = await self.state()
+        for event in list(state.events):
+            if event.offset > after:
+                yield event
+        if state.terminal:
+            return
+        async for events in self._live(state):
+            for event in events:
+                if event.offset > after:
+                    yield event
+
+    async def result(self, returns: Any = None) -> Any:
+        """Wait for the end; returns the value as JSON data, or as the type `returns`.
+
+        Raises `CallFailed` or the subclass that says how the call ended, and `CallNotFound`.
+        """
+        return await self._result(returns, ask=False)
+
+    async def cancel(self, by: str = "") -> None:
+        """Cancel the call and the calls it made; returns once that is recorded. One that has ended stays as it is."""
+        state = await self.state()
+        if state.terminal:
+            return
+        who = by or self._client.principal or "the caller"
+        await self._client.broker.append(self.id, [Draft("cancelled", {"by": who}, id="cancelled")])
+        for child in state.children():
+            try:
+                await (await self._client.attach(child)).cancel(by=who)
+            except CallNotFound:
+                continue  # it was recorded, and not published any more
+
+    async def answer(self, text: str, question: str | None = None) -> None:
+        """Answer an open question of the call; the first answer counts.
+
+        Raises `Conflict` if nothing is asked, if `question` is not open, or if several are open and none is named.
+        """
+        state = await self.state()
+        waiting = state.questions
+        if question is None and len(waiting) == 1:
+            question = next(iter(waiting))
+        if question is None or question not in waiting:
+            open_ones = "; ".join(f"{key}: {value}" for key, value in waiting.items()) or "none"
+            raise Conflict(f"{self.id} has no such open question. Open: {open_ones}.")
+        answered = Draft("answered", {"question": question, "text": text}, id=f"answer-{question}")
+        await self._client.broker.append(self.id, [answered])
+
+    async def state(self) -> CallState:
+        """The fold of everything in the log now. Raises `CallNotFound`."""
+        entries = list(await self._client.broker.read(self.id, -1, _PAGE))
+        page = entries
+        while len(page) == _PAGE:
+            page = list(await self._client.broker.read(self.id, entries[-1].offset, _PAGE))
+            entries += page
+        state = fold(entries, self._client.clock.now())
+        if state.submitted is None:
+            raise CallNotFound(self.id)
+        return state
+
+    async def wait(self, returns: Any = None) -> Any:
+        """As `result`, but a question raises `InputRequired`; the call goes on waiting for its answer."""
+        return await self._result(returns, ask=True)
+
+    async def _result(self, returns: Any, *, ask: bool) -> Any:
+        state = CallState()
+        async for _ in self._live(state):
+            if state.terminal:
+                return self._value(state.terminal, returns)
+            if ask and state.questions:
+                question, text = next(iter(state.questions.items()))
+                raise errors.InputRequired(self.id, question, text)
+        raise AssertionError("a call's events end with a terminal")
+
+    async def _live(self, state: CallState) -> AsyncIterator[list[Event]]:
+        """The events past what `state` has seen, as they come, up to the terminal."""
+        clock = self._client.clock
+        async with self._client.hub.follow(self.id, state.next - 1) as follower:
+            while not state.terminal:
+                entries = await follower.next(state.deadline + 1 if state.deadline else None)
+                events = [event for event in map(state.add, entries) if event]
+                expired = state.expire(clock.now())
+                if expired:
+                    events.append(expired)
+                if events:
+                    yield events
+
+    def _value(self, event: Event, returns: Any) -> Any:
+        if event.type == "completed":
+            value = event.data["result"]
+            if returns is None:
+                return value
+            from agentmesh.schema import convert
+
+            return convert(value, returns)
+        raise failure(event, self.id, self.topic)
+
+
+def failure(event: Event, call_id: str, topic: str) -> CallFailed:
+    """The error that a terminal event other than `completed` stands for."""
+    data = event.data or {}
+    kind: type[CallFailed] = CallFailed
+    if event.type == "failed":
+        name = str(data.get("error", ""))
+        known = getattr(errors, name, None)
+        if isinstance(known, type) and issubclass(known, CallFailed):
+            kind, text = known, str(data.get("message", ""))
+        else:
+            text = f"{name}: {data.get('message', '')}"
+    elif event.type == "cancelled":
+        kind, text = errors.CallCancelled, f"cancelled by {data.get('by', '')}"
+    elif event.type == "timed_out":
+        kind, text = errors.CallTimedOut, "its deadline passed"
+    else:
+        kind = errors.CallDeadLettered
+        text = f"{data.get('reason', '')}, after {data.get('attempts', 0)} attempts"
+    return kind(f"{call_id} on {topic}: {text}", call_id=call_id, topic=topic, reason=text)

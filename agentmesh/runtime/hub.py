@@ -1,0 +1,153 @@
+"""The hub: one inbox for a whole process, and any number of followers behind it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from agentmesh.clock import Clock, resolve, sleep
+from agentmesh.contracts import Broker
+from agentmesh.errors import BrokerUnavailable, MeshError
+from agentmesh.message import Entry
+
+_POLL: Final = 60.0
+_BATCHES: Final = 1000
+_BUFFER: Final = 2000
+_READ: Final = 500
+
+
+class Follower:
+    """One reader of one LiteTopic, from an offset on. A slow one costs nobody anything: past a bound it forgets what it
+    was handed and reads the log itself."""
+
+    def __init__(self, broker: Broker, clock: Clock, lite_topic: str, after: int, *, behind: bool) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._lite_topic = lite_topic
+        self._position = after
+        self._buffer: list[Entry] = []
+        self._behind = behind
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: MeshError | None = None
+
+    async def next(self, until: int | None = None) -> Sequence[Entry]:
+        """The next entries, at least one; none once the clock is past `until` (ms). Raises what ended the hub."""
+        while True:
+            if self._behind:
+                entries = await self._broker.read(self._lite_topic, self._position, _READ)
+                self._behind = bool(entries)
+                if entries:
+                    self._position = entries[-1].offset
+                    return entries
+            if self._buffer:
+                found, self._buffer = self._buffer, []
+                self._position = found[-1].offset
+                return found
+            if self._error:
+                raise self._error
+            if until is not None and self._clock.now() >= until:
+                return ()
+            await self._wait(until)
+
+    def feed(self, entries: Sequence[Entry]) -> None:
+        """The hub has these; those that were seen are skipped, and a gap is read from the log."""
+        expected = (self._buffer[-1].offset if self._buffer else self._position) + 1
+        if entries[0].offset > expected or len(self._buffer) > _BUFFER:
+            self._buffer = []
+            self._behind = True
+        elif not self._behind:
+            self._buffer.extend(entries[expected - entries[0].offset :])
+        self._wake()
+
+    def fail(self, error: MeshError) -> None:
+        """The hub has ended."""
+        self._error = error
+        self._wake()
+
+    async def _wait(self, until: int | None) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiter = waiter
+        timer = None if until is None else self._clock.call_at(until, lambda: resolve(waiter, None))
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            resolve(self._waiter, None)
+
+
+class Hub:
+    """Polls one inbox and hands what comes to the followers of each LiteTopic."""
+
+    def __init__(self, broker: Broker, clock: Clock, client: str) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._inbox = broker.inbox(client)
+        self._followers: dict[str, list[Follower]] = {}
+        self._positions: dict[str, int] = {}
+        self._ended: MeshError | None = None
+
+    @asynccontextmanager
+    async def follow(self, lite_topic: str, after: int) -> AsyncIterator[Follower]:
+        """A follower of `lite_topic` past the offset `after`; it need not exist yet."""
+        if self._ended:
+            raise self._ended
+        others = self._followers.get(lite_topic)
+        follower = Follower(self._broker, self._clock, lite_topic, after, behind=bool(others))
+        if others:
+            others.append(follower)
+        else:
+            self._followers[lite_topic] = [follower]
+            self._positions[lite_topic] = after
+            await self._inbox.subscribe(lite_topic, after)
+        try:
+            yield follower
+        finally:
+            followers = self._followers.get(lite_topic, [])
+            if follower in followers:
+                followers.remove(follower)
+            if not followers and self._followers.pop(lite_topic, None) is not None:
+                del self._positions[lite_topic]
+                if not self._ended:
+                    await self._inbox.unsubscribe(lite_topic)
+
+    async def run(self) -> None:
+        """Poll until cancelled, or until the broker is closed; then every follower fails."""
+        try:
+            while True:
+                try:
+                    await self._poll()
+                except BrokerUnavailable:
+                    await self._inbox.sync({})  # raises again if the broker is closed for good
+                    await sleep(self._clock, 1)
+                    await self._inbox.sync(self._positions)
+        except MeshError as error:
+            self._end(error)
+        finally:
+            self._end(BrokerUnavailable("The mesh is closed."))
+
+    async def _poll(self) -> None:
+        batches = await self._inbox.poll(_BATCHES, _POLL)
+        offsets = {}
+        for batch in batches:
+            name = batch.lite_topic
+            if batch.revoked or not batch.entries:
+                continue
+            offsets[name] = batch.entries[-1].offset
+            if name in self._positions:
+                self._positions[name] = offsets[name]
+            for follower in self._followers.get(name, ()):
+                follower.feed(batch.entries)
+        if offsets:
+            await self._inbox.commit(offsets)
+
+    def _end(self, error: MeshError) -> None:
+        if not self._ended:
+            self._ended = error
+            for followers in self._followers.values():
+                for follower in followers:
+                    follower.fail(error)

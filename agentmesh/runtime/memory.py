@@ -1,0 +1,57 @@
+"""What an agent remembers of one principal: keys and values, kept in a LiteTopic of their own."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+from agentmesh.ids import memory_log
+from agentmesh.message import Draft
+
+if TYPE_CHECKING:
+    from agentmesh.runtime.client import Client
+
+_PAGE: Final = 1000
+
+
+class Memory:
+    """A small store per tenant, principal and agent. What was set is there in every later call, in any process, until
+    30 days after the last change. Values are JSON data; the last write to a key wins.
+    """
+
+    def __init__(self, client: "Client", tenant: str, principal: str, topic: str) -> None:
+        self._client = client
+        self._lite_topic = memory_log(tenant, principal, topic)
+        self._values: dict[str, Any] = {}
+        self._read = -1
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        await self._refresh()
+        return self._values.get(key, default)
+
+    async def set(self, key: str, value: Any) -> None:
+        """Returns once it is stored."""
+        await self._append({"key": key, "value": value})
+
+    async def delete(self, key: str) -> None:
+        """A key that is not there is no error."""
+        await self._append({"key": key})
+
+    async def items(self) -> Mapping[str, Any]:
+        """A copy of everything."""
+        await self._refresh()
+        return dict(self._values)
+
+    async def _append(self, change: dict[str, Any]) -> None:
+        await self._client.broker.append(self._lite_topic, [Draft("data", change, id=uuid4().hex)])
+
+    async def _refresh(self) -> None:
+        while True:
+            entries = await self._client.broker.read(self._lite_topic, self._read, _PAGE)
+            for entry in entries:
+                if "value" in entry.data:
+                    self._values[entry.data["key"]] = entry.data["value"]
+                else:
+                    self._values.pop(entry.data["key"], None)
+                self._read = entry.offset
+            if len(entries) < _PAGE:
+                return

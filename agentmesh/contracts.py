@@ -213,7 +213,7 @@ class Broker(Queue, Log, Protocol):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """What a poll brings of one LiteTopic: entries in order, or the news that an exclusive subscription was `revoked`."""
+    """What a poll brings of one LiteTopic: entries in order, or that an exclusive subscription was `revoked`."""
 
     lite_topic: str
     entries: Sequence[Entry]

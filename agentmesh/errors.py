@@ -83,7 +83,10 @@ class CallNotFound(MeshError):
 
 
 class CallFailed(MeshError):
-    """A call ended without a result. `reason` is a short text fit for a log line."""
+    """A call ended without a result. `kind` is the type of the event that ended it; `reason` a short text fit for a log
+    line."""
+
+    kind = "failed"
 
     def __init__(self, message: str, *, call_id: str = "", topic: str = "", reason: str = "") -> None:
         super().__init__(message)
@@ -103,13 +106,19 @@ class InvalidOutput(CallFailed):
 class CallTimedOut(CallFailed):
     """The deadline passed before the call ended."""
 
+    kind = "timed_out"
+
 
 class CallCancelled(CallFailed):
     """Somebody cancelled the call."""
 
+    kind = "cancelled"
+
 
 class CallDeadLettered(CallFailed):
     """All attempts were used up. The message is in the topic's dead letters."""
+
+    kind = "dead_lettered"
 
 
 class RunFailed(CallFailed):

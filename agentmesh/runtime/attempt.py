@@ -56,6 +56,7 @@ class Attempt:
         "_left",
         "_slots",
         "_timer",
+        "_waits",
         "client",
         "concluded",
         "lease",
@@ -73,6 +74,7 @@ class Attempt:
         self.steps: dict[str, Any] = {}
         self.task: asyncio.Task[None] | None = None
         self.concluded = False
+        self._waits = 0
         self._slots = slots
         self._left: float | None = timeout * 1000 if timeout else None
         self._ends = 0
@@ -110,17 +112,21 @@ class Attempt:
         self.steps[step["key"]] = step
 
     async def waiting(self, waited: Coroutine[Any, Any, T]) -> T:
-        """Await something outside: the slot goes to somebody else, and the attempt's time stands still."""
-        self._stop_time()
-        self._run_time(paused=True)
-        self._slots.give()
+        """Await something outside; meanwhile the slot is somebody else's, and the attempt's time stands still."""
+        self._waits += 1
+        if self._waits == 1:
+            self._stop_time()
+            self._run_time(paused=True)
+            self._slots.give()
         try:
             result = await waited
-            await self._slots.wait()
+            if self._waits == 1:
+                await self._slots.wait()
         finally:
-            self._slots.take()
-            self._stop_time()
-            if not self.concluded:
+            self._waits -= 1
+            if not self._waits:
+                self._slots.take()
+                self._stop_time()
                 self._run_time()
         return result
 

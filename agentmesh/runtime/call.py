@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agentmesh import errors
 from agentmesh.errors import CallFailed, CallNotFound, Conflict
 from agentmesh.fold import CallState, fold
+from agentmesh.ids import kind_of
 from agentmesh.message import Draft, Event
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def failure(event: Event, call_id: str, topic: str) -> CallFailed:
         if isinstance(known, type) and issubclass(known, CallFailed):
             kind, text = known, str(data.get("message", ""))
         else:
+            kind = errors.RunFailed if kind_of(call_id) == "run" else CallFailed
             text = f"{name}: {data.get('message', '')}"
     elif event.type == "cancelled":
         kind, text = errors.CallCancelled, f"cancelled by {data.get('by', '')}"

@@ -174,8 +174,8 @@ class Context:
         found = self._attempt.steps.get(key)
         if found and (found["kind"], found["digest"]) != (kind, arguments):
             raise Conflict(
-                f"Step {key} of {self.call_id} was a {found['kind']} with digest {found['digest']} on an earlier attempt "
-                f"and is a {kind} with digest {arguments} now. Handlers must take the same steps in the same order."
+                f"Step {key} of {self.call_id} was {found['kind']}({found['digest']}) on an earlier attempt "
+                f"and is {kind}({arguments}) now. Handlers must take the same steps in the same order."
             )
         return found
 

@@ -1,0 +1,76 @@
+"""`agentmesh bench`: figures, each beside the floor of the same minute.
+
+The machine is noisy, so what counts is the ratio: the median of several pairs, measured in turn.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Measure this machine: each figure beside its floor.")
+
+_ROWS = (
+    ("contract", 64, "broker contract, 64 in flight"),
+    ("contract", 1, "broker contract, one in flight"),
+    ("mesh", 64, "mesh.start to a typed skill and back, 64 in flight"),
+    ("mesh", 1, "the same, one in flight"),
+)
+
+
+@app.callback()
+def _bench() -> None:
+    """Measure this machine: each figure beside its floor."""
+
+
+@app.command()
+def call(
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of floor and figure; the median counts.")] = 5,
+    calls: Annotated[int, typer.Option(min=100, help="Calls in each measurement.")] = 5000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
+) -> None:
+    """Calls per second: the broker contract alone, and the whole way through a mesh.
+
+    The floor writes the same rows straight through sqlite3, with two transactions a call.
+    """
+    for name, in_flight, title in _ROWS:
+        row = _compare(name, in_flight, pairs, calls)
+        if as_json:
+            typer.echo(json.dumps(row))
+        else:
+            figures = row["figures"]
+            typer.echo(
+                f"{title}: {figures['per_s']:,.0f}/s, p50 {figures['p50_ms']} ms, p99 {figures['p99_ms']} ms; "
+                f"floor {row['floor']['per_s']:,.0f}/s; ratio {row['ratio']['per_s']}"
+            )
+
+
+def _compare(name: str, in_flight: int, pairs: int, calls: int) -> dict[str, Any]:
+    """The median of `pairs` interleaved measurements of floor and figure."""
+    import asyncio
+
+    from agentmesh.cli.bench import call as measured
+    from agentmesh.cli.bench import floor
+
+    measure = {"contract": measured.contract, "mesh": measured.mesh}[name]
+    floors: list[float] = []
+    figures: list[dict[str, float]] = []
+    for _ in range(pairs):
+        floors.append(_in_folder(lambda folder: floor.run(folder, calls)))
+        figures.append(_in_folder(lambda folder: asyncio.run(measure(folder, in_flight, calls))))
+    ratios = [figure["per_s"] / beside for figure, beside in zip(figures, floors, strict=True)]
+    return {
+        "name": f"call.{name}.{in_flight}",
+        "figures": {key: median(figure[key] for figure in figures) for key in figures[0]},
+        "floor": {"per_s": round(median(floors))},
+        "ratio": {"per_s": round(median(ratios), 3)},
+    }
+
+
+def _in_folder(measure: Callable[[Path], Any]) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(Path(folder))

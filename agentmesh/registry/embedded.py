@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Final, Literal
 from weakref import WeakKeyDictionary
 
 from agentmesh.broker.embedded.broker import EmbeddedBroker
@@ -16,13 +16,15 @@ SILENCE: Final = 15_000
 
 
 class _Live:
-    """What the registries of one broker share: cards by (topic, version), instances by what they serve."""
+    """What the registries of one broker share: cards by topic and version, and who serves them."""
 
-    def __init__(self) -> None:
-        self.cards: dict[tuple[str, str], AgentCard] = {}
+    def __init__(self, broker: EmbeddedBroker) -> None:
+        self.cards: dict[str, dict[str, AgentCard]] = {}
         self.renewed: dict[str, int] = {}
         self.serving: dict[tuple[str, str], set[str]] = {}
         self.watchers: list[asyncio.Queue[Change]] = []
+        for topic, version, card, _ in broker.query("cards"):
+            self.cards.setdefault(topic, {})[version] = read_card(card)
 
 
 _live: WeakKeyDictionary[EmbeddedBroker, _Live] = WeakKeyDictionary()
@@ -34,20 +36,15 @@ class EmbeddedRegistry:
     def __init__(self, broker: EmbeddedBroker, clock: Clock) -> None:
         self._broker = broker
         self._clock = clock
-        live = _live.get(broker)
-        if live is None:
-            live = _live[broker] = _Live()
-            for topic, version, card, _ in broker.query("cards"):
-                live.cards[topic, version] = read_card(card)
-        self._live = live
+        self._live = _live.get(broker) or _live.setdefault(broker, _Live(broker))
 
     async def register(self, registration: Registration) -> None:
-        live, key = self._live, (registration.topic, registration.version)
+        live, topic, version = self._live, registration.topic, registration.version
         await self._broker.turns.submit(self._store_card, registration)
-        live.cards[key] = registration.card
+        live.cards.setdefault(topic, {})[version] = registration.card
         live.renewed[registration.instance] = self._clock.now()
-        live.serving.setdefault(key, set()).add(registration.instance)
-        self._tell("online", key)
+        live.serving.setdefault((topic, version), set()).add(registration.instance)
+        self._tell("online", topic, version)
 
     async def renew(self, instance: str) -> None:
         if instance in self._live.renewed:
@@ -55,31 +52,31 @@ class EmbeddedRegistry:
         self._sweep()
 
     async def remove(self, topic: str, instance: str = "") -> None:
-        live = self._live
-        keys = [key for key in live.cards if key[0] == topic]
-        if not keys:
-            raise TopicNotFound(topic, {name for name, _ in live.cards})
+        versions = self._versions(topic)
         if not instance:
             await self._broker.turns.submit(self._delete_cards, topic)
-        for key in keys:
-            serving = live.serving.get(key, set())
-            was_alive = bool(serving)
-            serving.discard(instance)
+        for version in list(versions):
+            serving = self._live.serving.get((topic, version), set())
             if not instance:
+                self._tell("removed", topic, version)
                 serving.clear()
-                self._tell("removed", key)
-                del live.cards[key]
-            elif was_alive and not serving:
-                self._tell("offline", key)
+            elif instance in serving:
+                serving.discard(instance)
+                if not serving:
+                    self._tell("offline", topic, version)
+        if not instance:
+            del self._live.cards[topic]
 
     async def get(self, topic: str, version: str = "") -> Registration:
-        found = [self._registration(key) for key in self._live.cards if key[0] == topic and version in ("", key[1])]
-        if not found:
-            raise TopicNotFound(topic, {name for name, _ in self._live.cards})
-        return max(found, key=lambda registration: (registration.alive, version_order(registration.version)))
+        versions = self._versions(topic)
+        if version and version not in versions:
+            raise TopicNotFound(f"{topic} {version}", (f"{topic} {each}" for each in versions))
+        found = [self._registration(topic, each) for each in ([version] if version else versions)]
+        return max(found, key=lambda each: (each.alive, version_order(each.version))) if len(found) > 1 else found[0]
 
     async def list(self, *, alive: bool = True) -> Sequence[Registration]:
-        found = [self._registration(key) for key in sorted(self._live.cards)]
+        cards = self._live.cards
+        found = [self._registration(topic, version) for topic in sorted(cards) for version in sorted(cards[topic])]
         return [registration for registration in found if registration.alive or not alive]
 
     async def watch(self) -> AsyncIterator[Change]:
@@ -92,6 +89,12 @@ class EmbeddedRegistry:
                 yield await changes.get()
         finally:
             self._live.watchers.remove(changes)
+
+    def _versions(self, topic: str) -> dict[str, AgentCard]:
+        versions = self._live.cards.get(topic)
+        if not versions:
+            raise TopicNotFound(topic, self._live.cards)
+        return versions
 
     def _store_card(self, registration: Registration) -> None:
         """Within a turn."""
@@ -123,17 +126,17 @@ class EmbeddedRegistry:
                 if instance in serving:
                     serving.discard(instance)
                     if not serving:
-                        self._tell("offline", key)
+                        self._tell("offline", *key)
 
-    def _registration(self, key: tuple[str, str]) -> Registration:
+    def _registration(self, topic: str, version: str) -> Registration:
         live = self._live
-        renewed = [live.renewed.get(instance, 0) for instance in live.serving.get(key, ())]
+        renewed = [live.renewed.get(instance, 0) for instance in live.serving.get((topic, version), ())]
         last = max(renewed, default=0)
         alive = bool(renewed) and self._clock.now() - last <= SILENCE
-        return Registration(*key, live.cards[key], alive=alive, renewed=last)
+        return Registration(topic, version, live.cards[topic][version], alive=alive, renewed=last)
 
-    def _tell(self, kind: str, key: tuple[str, str]) -> None:
-        change = Change(kind, self._registration(key))  # type: ignore[arg-type]
+    def _tell(self, kind: Literal["online", "offline", "removed"], topic: str, version: str) -> None:
+        change = Change(kind, self._registration(topic, version))
         for watcher in self._live.watchers:
             watcher.put_nowait(change)
 

@@ -1,6 +1,6 @@
 """A handle on a call or a run: its events, its result, and what one can do to it, from any process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Final
 
 from agentmesh import errors
@@ -11,6 +11,7 @@ from agentmesh.message import Draft, Event
 
 if TYPE_CHECKING:
     from agentmesh.runtime.client import Client
+    from agentmesh.runtime.hub import Follower
 
 _PAGE: Final = 1000
 
@@ -26,7 +27,7 @@ class Call:
     def __repr__(self) -> str:
         return f"<Call {self.id} on {self.topic}>"
 
-    async def events(self, after: int = -1) -> AsyncIterator[Event]:
+    async def events(self, after: int = -1) -> AsyncGenerator[Event, None]:
         """What happened past the offset `after`, then what happens, up to the event that ends the call.
 
         The replay leaves out the partial output of attempts that were replaced; live, a new `accepted` means: discard
@@ -38,10 +39,11 @@ class Call:
                 yield event
         if state.terminal:
             return
-        async for events in self._live(state):
-            for event in events:
-                if event.offset > after:
-                    yield event
+        async with self._client.hub.follow(self.id, state.next - 1) as follower:
+            while not state.terminal:
+                for event in await self._advance(follower, state):
+                    if event.offset > after:
+                        yield event
 
     async def result(self, returns: Any = None) -> Any:
         """Wait for the end; returns the value as JSON data, or as the type `returns`.
@@ -96,26 +98,20 @@ class Call:
 
     async def _result(self, returns: Any, *, ask: bool) -> Any:
         state = CallState()
-        async for _ in self._live(state):
-            if state.terminal:
-                return self._value(state.terminal, returns)
-            if ask and state.questions:
-                question, text = next(iter(state.questions.items()))
-                raise errors.InputRequired(self.id, question, text)
-        raise AssertionError("a call's events end with a terminal")
-
-    async def _live(self, state: CallState) -> AsyncIterator[list[Event]]:
-        """The events past what `state` has seen, as they come, up to the terminal."""
-        clock = self._client.clock
-        async with self._client.hub.follow(self.id, state.next - 1) as follower:
+        async with self._client.hub.follow(self.id, -1) as follower:
             while not state.terminal:
-                entries = await follower.next(state.deadline + 1 if state.deadline else None)
-                events = [event for event in map(state.add, entries) if event]
-                expired = state.expire(clock.now())
-                if expired:
-                    events.append(expired)
-                if events:
-                    yield events
+                await self._advance(follower, state)
+                if ask and state.questions and not state.terminal:
+                    question, text = next(iter(state.questions.items()))
+                    raise errors.InputRequired(self.id, question, text)
+        return self._value(state.terminal, returns)
+
+    async def _advance(self, follower: "Follower", state: CallState) -> list[Event]:
+        """Wait for more, or for the deadline, and take it in; returns the events of it that are shown."""
+        entries = await follower.next(state.deadline + 1 if state.deadline else None)
+        events = [event for event in map(state.add, entries) if event]
+        expired = state.expire(self._client.clock.now())
+        return [*events, expired] if expired else events
 
     def _value(self, event: Event, returns: Any) -> Any:
         if event.type == "completed":

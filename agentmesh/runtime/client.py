@@ -50,7 +50,7 @@ class Client:
         parent: Message | None = None,
     ) -> Call:
         """Publish a call and return its handle once it is stored. See `Mesh.start`."""
-        owner = self.owner(tenant)
+        owner = parent.tenant if parent else self.owner(tenant)
         registration = await self.registry.get(topic, version)
         now = self.clock.now()
         if priority not in _PRIORITIES:

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -211,14 +212,13 @@ class Context:
         asked: set[str] = set()
         answers: list[asyncio.Task[None]] = []
         try:
-            async for event in child.events():
-                if event.type in TERMINAL:
-                    return event
-                if event.type == "input_required" and event.data["question"] not in asked:
-                    asked.add(event.data["question"])
-                    answers.append(asyncio.create_task(self._pass_up(child, event.data)))
-                elif event.type == "answered":
-                    asked.discard(event.data["question"])
+            async with aclosing(child.events()) as events:
+                async for event in events:
+                    if event.type in TERMINAL:
+                        return event
+                    if event.type == "input_required" and event.data["question"] not in asked:
+                        asked.add(event.data["question"])
+                        answers.append(asyncio.create_task(self._pass_up(child, event.data)))
         except asyncio.CancelledError:
             if self._attempt.reason not in ("lost", "released"):
                 await asyncio.shield(child.cancel(by=self.call_id))

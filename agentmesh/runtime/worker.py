@@ -99,7 +99,8 @@ class Worker:
         third = self._delivery.lease / 3
         while True:
             try:
-                news = await self._client.broker.extend(self.name, list(self._attempts), third)
+                held = [token for token, attempt in self._attempts.items() if not attempt.reason]
+                news = await self._client.broker.extend(self.name, held, third)
             except MeshError as error:
                 self._logger().warning("cannot renew leases", error=str(error))
                 await sleep(self._client.clock, min(third, _PAUSE))
@@ -108,8 +109,6 @@ class Worker:
                 attempt = self._attempts.get(token)
                 if attempt:
                     attempt.stop(what)
-            if news:
-                await asyncio.sleep(0)
 
     async def _work(self, attempt: Attempt) -> None:
         verdict: Verdict = None

@@ -22,7 +22,8 @@ Told = list[tuple[asyncio.Future[Any], Any, BaseException | None]]
 
 _ROWS_OF_AN_OPERATION: Final = 4
 _UPKEEP: Final = 60_000
-_STALL: Final = 1000
+_STALL: Final = 100
+_RELIEF: Final = 1000
 _PAUSE: Final = 1000
 
 
@@ -139,7 +140,7 @@ class Turns:
         now = self._state.now
         if self._timer_at and now - self._timer_at > _STALL:
             # A handler held the loop past our timer: no worker of this process could renew its leases meanwhile.
-            self._state.postpone(now - self._timer_at)
+            self._state.postpone(now - self._timer_at + _RELIEF)
             self._timer_at = now
         self._state.due()
         if now >= self._upkeep_at:

@@ -1,0 +1,172 @@
+"""Settings from arguments, else the environment, else `agentmesh.yaml`, else defaults: `SETTINGS` is their table."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+from agentmesh.document import Document, Mistake, did_you_mean, read_document
+from agentmesh.errors import ConfigError
+
+CONFIG_FILE: Final = "agentmesh.yaml"
+PREFIX: Final = "AGENTMESH_"
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+Kind = Literal["text", "url", "folder", "level", "secret"]
+"""`url` and `folder` may be relative to the file that holds them; a `secret` is never read from a file."""
+
+
+class Setting(NamedTuple):
+    """A row of the table of settings."""
+
+    name: str
+    env: str
+    kind: Kind
+    default: str | None
+    help: str
+
+
+SETTINGS: Final = (
+    Setting(
+        "broker",
+        "AGENTMESH_BROKER",
+        "url",
+        "local://.agentmesh",
+        "Where topics and LiteTopics live: memory://NAME, local://DIR or rocketmq://HOST:PORT.",
+    ),
+    Setting("registry", "AGENTMESH_REGISTRY", "url", None, "Where agents register; by default the broker's own."),
+    Setting("model", "AGENTMESH_MODEL", "text", None, "The language model's name, as its endpoint knows it."),
+    Setting("base_url", "OPENAI_BASE_URL", "text", None, "The OpenAI-compatible endpoint of the language model."),
+    Setting("api_key", "OPENAI_API_KEY", "secret", None, "The key for that endpoint."),
+    Setting("embedder", "AGENTMESH_EMBEDDER", "text", None, "The embedding model for search; by default none."),
+    Setting("tenant", "AGENTMESH_TENANT", "text", None, "Scopes the mesh to one tenant; without it, it may name any."),
+    Setting("principal", "AGENTMESH_PRINCIPAL", "text", None, "On whose behalf calls are made."),
+    Setting("agents", "AGENTMESH_AGENTS", "folder", "agents", "The folder of agent folders."),
+    Setting("log_level", "AGENTMESH_LOG_LEVEL", "level", "info", f"What is logged, from {', '.join(LOG_LEVELS)} on."),
+)
+_BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of a mesh; `SETTINGS` tells what each is for."""
+
+    broker: str = "local://.agentmesh"
+    registry: str | None = None
+    model: str | None = None
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    embedder: str | None = None
+    tenant: str | None = None
+    principal: str | None = None
+    agents: str = "agents"
+    log_level: str = "info"
+
+
+def load_config(
+    path: str | os.PathLike[str] | None = None, env: Mapping[str, str] = os.environ, **arguments: object
+) -> Config:
+    """The settings in effect. Raises `ConfigError`, which names every mistake with its file and line or its variable.
+
+    `path` is a file, or a folder that holds an `agentmesh.yaml`; without it, the one in the current folder is read if
+    it is there. An argument that is None and a variable that is empty count as not given. Relative folders in a file
+    are meant from where the file is.
+    """
+    document = _document(path)
+    problems = [f"{_place(document.path, mistake)}: {mistake.message}" for mistake in config_mistakes(document)]
+    problems += _unknown_variables(env)
+    problems += _unknown_arguments(arguments)
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        for place, value in _given(setting, document, env, arguments):
+            if problem := _problem(setting, value):
+                problems.append(f"{place}: {problem}")
+            else:
+                values.setdefault(setting.name, value.lower() if setting.kind == "level" else value)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Config(**values)
+
+
+def config_mistakes(document: Document) -> list[Mistake]:
+    """Everything that is wrong with an `agentmesh.yaml`."""
+    mistakes = list(document.mistakes)
+    if document.data is None:
+        return mistakes
+    if not isinstance(document.data, dict):
+        return [*mistakes, document.mistake("Settings are a mapping, such as `broker: local://.agentmesh`.")]
+    for key, value in document.data.items():
+        setting = _BY_NAME.get(key)
+        if setting is None:
+            known = [each.name for each in SETTINGS if each.kind != "secret"]
+            hint = did_you_mean(key, known) or f" Settings are: {', '.join(known)}."
+            mistakes.append(document.mistake(f"There is no setting {key!r}.{hint}", (key,)))
+        elif value is not None and (problem := _problem(setting, value, in_file=True)):
+            mistakes.append(document.mistake(problem, (key,)))
+    return mistakes
+
+
+def _document(path: str | os.PathLike[str] | None) -> Document:
+    if path is None:
+        here = Path(CONFIG_FILE)
+        return read_document(here) if here.exists() else Document("")
+    place = Path(path)
+    return read_document(place / CONFIG_FILE if place.is_dir() else place)
+
+
+def _given(
+    setting: Setting, document: Document, env: Mapping[str, str], arguments: Mapping[str, object]
+) -> Iterator[tuple[str, Any]]:
+    """Every value that was given for a setting, with its place, the one that counts first.
+
+    What the file says has been checked by `config_mistakes` and is left out if it is wrong.
+    """
+    if (value := arguments.get(setting.name)) is not None:
+        yield f"argument {setting.name}", str(value) if isinstance(value, os.PathLike) else value
+    if text := env.get(setting.env):
+        yield setting.env, text
+    data = document.data if isinstance(document.data, dict) else {}
+    if (value := data.get(setting.name)) is not None and not _problem(setting, value, in_file=True):
+        yield document.path, _beside(Path(document.path).parent, setting.kind, value)
+
+
+def _problem(setting: Setting, value: object, *, in_file: bool = False) -> str:
+    """What is wrong with a value, or nothing."""
+    if in_file and setting.kind == "secret":
+        return f"Keys do not belong in files: set {setting.env} in the environment."
+    if not isinstance(value, str) or not value:
+        return f"{setting.name} is a text, not {value!r}."
+    if setting.kind == "level" and value.lower() not in LOG_LEVELS:
+        return f"{setting.name} is one of {', '.join(LOG_LEVELS)}, not {value!r}.{did_you_mean(value, LOG_LEVELS)}"
+    if setting.kind == "url" and "://" not in value:
+        return f"{setting.name} is an address such as local://DIR, not {value!r}."
+    return ""
+
+
+def _unknown_variables(env: Mapping[str, str]) -> list[str]:
+    """Variables that look like a misspelt setting. Others of the prefix may be somebody's own."""
+    known = [setting.env for setting in SETTINGS]
+    near = ((name, did_you_mean(name, known, cutoff=0.85)) for name in sorted(env) if name.startswith(PREFIX))
+    return [f"{name}: There is no such setting.{hint}" for name, hint in near if hint and name not in known]
+
+
+def _unknown_arguments(arguments: Mapping[str, object]) -> list[str]:
+    return [
+        f"argument {name}: There is no such setting.{did_you_mean(name, _BY_NAME)}"
+        for name in arguments
+        if name not in _BY_NAME
+    ]
+
+
+def _beside(folder: Path, kind: Kind, value: str) -> str:
+    """A relative folder in a file in `folder`, as seen from here."""
+    if kind == "folder":
+        return str(folder / value)
+    scheme, mark, rest = value.partition("://")
+    return f"{scheme}{mark}{folder / rest}" if kind == "url" and scheme == "local" else value
+
+
+def _place(path: str, mistake: Mistake) -> str:
+    place = path + (f":{mistake.line}" if mistake.line else "")
+    return f"{place}: {mistake.field}" if mistake.field else place

@@ -5,7 +5,7 @@ waits and milliseconds UTC when they are points in time. Every method raises `Br
 when the backend cannot be reached or written to; what raised was not stored, unless its docstring says otherwise.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
@@ -304,7 +304,7 @@ class Registry(Protocol):
         """One registration per topic and version, by topic; only the alive ones unless told."""
         ...
 
-    def watch(self) -> AsyncIterator[Change]:
+    def watch(self) -> AsyncGenerator[Change, None]:
         """What is registered now, as `online` changes, and every change from then on."""
         ...
 

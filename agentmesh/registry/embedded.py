@@ -1,7 +1,7 @@
 """The registry of an embedded mesh: cards in the broker's store, liveness in its memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final, Literal
 from weakref import WeakKeyDictionary
 
@@ -79,7 +79,7 @@ class EmbeddedRegistry:
         found = [self._registration(topic, version) for topic in sorted(cards) for version in sorted(cards[topic])]
         return [registration for registration in found if registration.alive or not alive]
 
-    async def watch(self) -> AsyncIterator[Change]:
+    async def watch(self) -> AsyncGenerator[Change, None]:
         changes: asyncio.Queue[Change] = asyncio.Queue()
         for registration in await self.list():
             changes.put_nowait(Change("online", registration))
@@ -141,6 +141,8 @@ class EmbeddedRegistry:
             watcher.put_nowait(change)
 
 
-def version_order(version: str) -> list[tuple[int, str]]:
-    """Sorts versions as people read them: numbers by value, 1.10 after 1.9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in version.replace("-", ".").split(".")]
+def version_order(version: str) -> tuple[list[tuple[int, str]], bool, str]:
+    """Sorts versions as people read them: numbers by value, 1.10 after 1.9, and 2.0-beta before 2.0."""
+    main, _, early = version.partition("-")
+    parts = [(int(part), "") if part.isdigit() else (-1, part) for part in main.split(".")]
+    return parts, not early, early

@@ -53,10 +53,10 @@ def _compare(name: str, in_flight: int, pairs: int, calls: int) -> dict[str, Any
     """The median of `pairs` interleaved measurements of floor and figure."""
     import asyncio
 
-    from agentmesh.cli.bench import call as measured
     from agentmesh.cli.bench import floor
+    from agentmesh.cli.bench.call import contract, mesh
 
-    measure = {"contract": measured.contract, "mesh": measured.mesh}[name]
+    measure = {"contract": contract, "mesh": mesh}[name]
     floors: list[float] = []
     figures: list[dict[str, float]] = []
     for _ in range(pairs):

@@ -1,0 +1,135 @@
+"""The registry of an embedded mesh: who is there, with which card, and for how long."""
+
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from agentmesh import Agent, Conflict, Mesh, TopicNotFound, skill
+from agentmesh.clock import ManualClock
+from agentmesh.contracts import Registration
+from agentmesh.ids import new_token
+from agentmesh.registry.embedded import version_order
+
+
+class GreetAgent(Agent):
+    """Greets."""
+
+    version = "1.9.0"
+
+    @skill
+    async def greet(self, name: str) -> str:
+        """Say hello."""
+        return f"hello {name}"
+
+
+class NewerAgent(GreetAgent):
+    """Greets."""
+
+    topic = "GreetAgentTask"
+    version = "1.10.0"
+
+
+class OtherAgent(Agent):
+    """Another one that claims the same topic and version."""
+
+    topic = "GreetAgentTask"
+    version = "1.9.0"
+
+    @skill
+    async def shout(self, name: str) -> str:
+        """Shout."""
+        return name.upper()
+
+
+TOPIC = "GreetAgentTask"
+
+
+@pytest.fixture(params=["memory", "local"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"memory://{new_token()}" if request.param == "memory" else f"local://{tmp_path / 'mesh'}"
+
+
+async def alive(mesh: Mesh) -> list[tuple[str, str]]:
+    return [(each.topic, each.version) for each in await mesh.registry.list()]
+
+
+async def test_an_agent_is_listed_while_its_process_is_there(url: str) -> None:
+    async with Mesh(url) as watching:
+        assert await alive(watching) == []
+        async with Mesh(url) as mesh:
+            await mesh.serve(GreetAgent())
+            assert await alive(watching) == [(TOPIC, "1.9.0")]
+        assert await alive(watching) == []
+        gone = await watching.registry.get(TOPIC)
+        assert not gone.alive
+        assert gone.card.skills[0].id == "greet"
+        assert [each.topic for each in await watching.registry.list(alive=False)] == [TOPIC]
+
+
+async def test_an_instance_that_falls_silent_is_gone_after_15_seconds(url: str) -> None:
+    clock = ManualClock()
+    async with Mesh(url, clock=clock, drain=0) as mesh:
+        await mesh.serve(GreetAgent())
+        await clock.advance(60)
+        assert await alive(mesh) == [(TOPIC, "1.9.0")]  # its mesh renews
+        silent = (await mesh.registry.get(TOPIC)).card
+        await mesh.registry.register(Registration("SilentTask", "1", silent, "elsewhere"))
+        await clock.advance(14)
+        assert ("SilentTask", "1") in await alive(mesh)
+        await clock.advance(2)
+        assert ("SilentTask", "1") not in await alive(mesh)
+
+
+async def test_two_agents_with_different_cards_cannot_claim_one_topic_and_version(url: str) -> None:
+    async with Mesh(url) as mesh:
+        await mesh.serve(GreetAgent())
+        with pytest.raises(Conflict, match="GreetAgentTask 1.9.0"):
+            await mesh.serve(OtherAgent())
+        await mesh.serve(GreetAgent())  # the same card is another worker
+    async with Mesh(url) as mesh:
+        with pytest.raises(Conflict):
+            await mesh.serve(OtherAgent())
+
+
+async def test_the_newest_version_that_is_alive_is_the_one_to_get(url: str) -> None:
+    async with Mesh(url) as mesh:
+        await mesh.serve(GreetAgent())
+        async with Mesh(url) as newer:
+            await newer.serve(NewerAgent())
+            assert (await mesh.registry.get(TOPIC)).version == "1.10.0"
+            assert (await mesh.registry.get(TOPIC, "1.9.0")).version == "1.9.0"
+            with pytest.raises(TopicNotFound, match="1.8.0"):
+                await mesh.registry.get(TOPIC, "1.8.0")
+        assert (await mesh.registry.get(TOPIC)).version == "1.9.0"
+
+
+def test_versions_are_ordered_as_people_read_them() -> None:
+    versions = ["1.10.0", "1.9.0", "1.9.0-beta", "2", "1.9"]
+    assert sorted(versions, key=version_order) == ["1.9", "1.9.0-beta", "1.9.0", "1.10.0", "2"]
+
+
+async def test_a_watch_tells_who_comes_and_goes(url: str) -> None:
+    async with Mesh(url) as watching:
+        async with aclosing(watching.registry.watch()) as changes:
+            seen: list[tuple[str, str]] = []
+
+            async def next_change() -> None:
+                change = await anext(changes)
+                seen.append((change.kind, change.registration.version))
+
+            async with Mesh(url) as mesh:
+                await mesh.serve(GreetAgent())
+                await next_change()
+                await mesh.serve(NewerAgent())
+                await next_change()
+            await next_change()
+            await next_change()
+            await watching.registry.remove(TOPIC)
+            await next_change()
+            await next_change()
+        with pytest.raises(TopicNotFound):
+            await watching.registry.get(TOPIC)
+    assert seen[:2] == [("online", "1.9.0"), ("online", "1.10.0")]
+    assert sorted(seen[2:4]) == [("offline", "1.10.0"), ("offline", "1.9.0")]
+    assert sorted(seen[4:]) == [("removed", "1.10.0"), ("removed", "1.9.0")]

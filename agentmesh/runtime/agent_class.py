@@ -10,7 +10,7 @@ import importlib
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -29,7 +29,22 @@ def module_file(folder: Path, module: str) -> Path | None:
     """The file of a module beside an agent.yaml, None if there is none: then it is an installed one."""
     place = folder.joinpath(*module.split("."))
     found = (file for file in (place.with_name(f"{place.name}.py"), place / "__init__.py") if file.is_file())
-    return next(found, None)
+    try:
+        return next(found, None)
+    except OSError:  # no file has such a name
+        return None
+
+
+def no_module(name: str) -> str:
+    """The words for a module that is not there."""
+    return f"there is no {name.replace('.', '/')}.py beside this file, and no installed module {name!r}."
+
+
+def no_class(module: str, name: str, known: Iterable[str]) -> str:
+    """The words for a class that is not in its module."""
+    known = sorted(known)
+    hint = did_you_mean(name, known) or (f" It has {', '.join(known)}." if known else "")
+    return f"{module} has no class {name!r}.{hint}"
 
 
 def load_class(folder: Path, reference: str) -> type[Agent]:
@@ -44,9 +59,9 @@ def load_class(folder: Path, reference: str) -> type[Agent]:
         return found
     if found is not None:
         raise DeclarationError(f"{reference} is no Agent: derive it from agentmesh.Agent.")
-    agents = [each for each, value in vars(module).items() if isinstance(value, type) and issubclass(value, Agent)]
-    hint = did_you_mean(name, agents) or (f" It has {', '.join(agents)}." if agents else "")
-    raise DeclarationError(f"{module_name} has no class {name!r}.{hint}")
+    classes = {each: value for each, value in vars(module).items() if isinstance(value, type)}
+    agents = [each for each, value in classes.items() if issubclass(value, Agent) and value is not Agent]
+    raise DeclarationError(no_class(module_name, name, agents))
 
 
 def _import(folder: Path, name: str) -> ModuleType:
@@ -55,8 +70,7 @@ def _import(folder: Path, name: str) -> ModuleType:
         return importlib.import_module(full)
     except ModuleNotFoundError as error:
         if error.name and f"{full}.".startswith(f"{error.name}."):
-            text = f"there is no {name.replace('.', '/')}.py beside this file, and no installed module {name!r}."
-            raise DeclarationError(text) from error
+            raise DeclarationError(no_module(name)) from error
         raise DeclarationError(_failed(name, error)) from error
     except (Exception, SystemExit) as error:
         raise DeclarationError(_failed(name, error)) from error

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 AGENT_FILE: Final = "agent.yaml"
+CLASS: Final = r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$"
+"""module:Name"""
 
 _TOPIC, _SKILL_ID = (f"^{each.pattern.removesuffix(chr(92) + 'Z')}$" for each in (TOPIC, SKILL_ID))
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -102,7 +104,7 @@ class AgentFile(_Part):
     description: str | None = Field(None, description="What the agent is good for; by default the class's docstring.")
     class_: str = Field(
         alias="class",
-        pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$",
+        pattern=CLASS,
         description="module:Name, a Python file beside this one, or an installed module.",
     )
     skills: list[SkillPart] | None = Field(None, description="What to add to the class's own skills.")

@@ -1,8 +1,8 @@
 """One attempt at a task: its lease, its slot, its time, and why it was stopped."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from agentmesh.runtime.client import Client
 
 T = TypeVar("T")
+GRACE: Final = 5000
+"""How long (ms) a cancelled handler may take to end."""
+
 Reason = Literal["", "cancelled", "lost", "timeout", "deadline", "released"]
 
 
@@ -53,6 +56,7 @@ class Attempt:
 
     __slots__ = (
         "_ends",
+        "_give_up",
         "_left",
         "_slots",
         "_timer",
@@ -66,7 +70,9 @@ class Attempt:
         "task",
     )
 
-    def __init__(self, client: "Client", lease: "Lease", slots: Slots, timeout: float) -> None:
+    def __init__(
+        self, client: "Client", lease: "Lease", slots: Slots, timeout: float, give_up: Callable[["Attempt"], None]
+    ) -> None:
         self.client = client
         self.lease = lease
         self.message = lease.message
@@ -76,6 +82,7 @@ class Attempt:
         self.concluded = False
         self._waits = 0
         self._slots = slots
+        self._give_up = give_up
         self._left: float | None = timeout * 1000 if timeout else None
         self._ends = 0
         self._timer: Timer | None = None
@@ -83,9 +90,11 @@ class Attempt:
         self._run_time()
 
     def stop(self, reason: Reason) -> None:
-        """Cancel the handler; the first reason counts."""
+        """Cancel the handler; the first reason counts. One that does not end within five seconds is given up."""
         if not self.reason and not self.concluded:
             self.reason = reason
+            self._stop_time()
+            self._timer = self.client.clock.call_at(self.client.clock.now() + GRACE, lambda: self._give_up(self))
             if self.task:
                 self.task.cancel()
 
@@ -126,8 +135,9 @@ class Attempt:
             self._waits -= 1
             if not self._waits:
                 self._slots.take()
-                self._stop_time()
-                self._run_time()
+                if not self.reason:
+                    self._stop_time()
+                    self._run_time()
         return result
 
     def _run_time(self, *, paused: bool = False) -> None:

@@ -122,7 +122,8 @@ class _Loading:
         content, agent = self._content, self._agent()
         self._mistakes += _class_mistakes(agent)
         topic = self._topic(agent)
-        self._agree(agent, "version", content.version, agent.version, DEFAULT_VERSION)
+        version = "" if agent.version == DEFAULT_VERSION else agent.version
+        self._agree(agent, "version", content.version, version)
         skills = self._skills(agent)
         if self._mistakes:
             raise together(self._mistakes)
@@ -155,17 +156,14 @@ class _Loading:
 
     def _topic(self, agent: Agent) -> str:
         content, own = self._content, default_topic(type(agent))
-        self._agree(agent, "topic", content.topic, agent.topic, own)
+        self._agree(agent, "topic", content.topic, "" if agent.topic == own else agent.topic)
         topic = resolved_topic(content, agent.topic, own)
         if isinstance(topic, str) and not TOPIC.match(topic):
-            text = f"{topic!r} cannot name a topic: add a `topic` of letters, digits, '_' or '-'."
-            self._mistakes.append(self._error(text, ("name",)))
+            self._mistakes.append(self._error(no_topic(topic), ("name",)))
         return topic
 
-    def _agree(self, agent: Agent, field: str, said: str | None, own: str, default: str) -> None:
-        """What the class says on its own account, the YAML does not say otherwise."""
-        if said is not None and own not in (default, said):
-            text = f"{type(agent).__name__}.{field} is {own!r}, and this is {said!r}: say it in one place."
+    def _agree(self, agent: Agent, field: str, said: str | None, own: str) -> None:
+        if text := disagreement(type(agent).__name__, field, said, own):
             self._mistakes.append(self._error(text, (field,)))
 
     def _skills(self, agent: Agent) -> dict[str, Skill]:
@@ -212,6 +210,18 @@ def resolved_topic(content: "AgentFile", own: str, default: str) -> str:
     if content.topic is not None:
         return content.topic
     return own if own != default or content.name is None else f"{content.name}Task"
+
+
+def disagreement(class_name: str, field: str, said: str | None, own: str) -> str:
+    """The words for a class that says `own` of itself where the YAML says something else; "" if they agree."""
+    if said is None or own in ("", said):
+        return ""
+    return f"{class_name}.{field} is {own!r}, and this is {said!r}: say it in one place."
+
+
+def no_topic(topic: str) -> str:
+    """The words for a topic that follows from a name and cannot be one."""
+    return f"{topic!r} cannot name a topic: add a `topic` of letters, digits, '_' or '-'."
 
 
 def no_method(class_name: str, skill_id: str, known: Iterable[str]) -> str:

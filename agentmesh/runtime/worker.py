@@ -52,6 +52,7 @@ class Worker:
         self._stopping = False
         self._idle = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
+        self._given_up: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin to lease."""
@@ -90,7 +91,7 @@ class Worker:
                 await sleep(self._client.clock, _PAUSE)
                 continue
             for lease in leases:
-                attempt = Attempt(self._client, lease, self._slots, self._delivery.timeout)
+                attempt = Attempt(self._client, lease, self._slots, self._delivery.timeout, self._give_up)
                 self._attempts[lease.token] = attempt
                 attempt.task = asyncio.create_task(self._work(attempt))
 
@@ -109,6 +110,7 @@ class Worker:
                 attempt = self._attempts.get(token)
                 if attempt:
                     attempt.stop(what)
+            await asyncio.sleep(0)  # let those that were just acknowledged leave
 
     async def _work(self, attempt: Attempt) -> None:
         verdict: Verdict = None
@@ -116,13 +118,28 @@ class Worker:
             verdict = await self._attempt(attempt)
         except asyncio.CancelledError:
             attempt.reason = attempt.reason or "released"
+        if not attempt.concluded:
+            await self._finish(attempt, verdict)
+
+    def _give_up(self, attempt: Attempt) -> None:
+        """The handler goes on after it was cancelled: end the attempt without it."""
+        self._logger().warning("a handler ignores its cancellation", call=attempt.message.id, reason=attempt.reason)
+        verdict = self._timed_out(attempt) if attempt.reason == "timeout" else None
+        task = asyncio.create_task(self._finish(attempt, verdict))
+        self._given_up.add(task)
+        task.add_done_callback(self._given_up.discard)
+
+    async def _finish(self, attempt: Attempt, verdict: Verdict) -> None:
+        attempt.conclude()
         try:
             await self._end(attempt, verdict)
         finally:
-            attempt.conclude()
             self._attempts.pop(attempt.lease.token, None)
             if not self._attempts:
                 self._idle.set()
+
+    def _timed_out(self, attempt: Attempt) -> Verdict:
+        return self._raised(attempt, TimeoutError(f"took longer than {self._delivery.timeout:g} s"))
 
     async def _attempt(self, attempt: Attempt) -> Verdict:
         """Run the handler once, and say what came of it."""
@@ -135,7 +152,7 @@ class Worker:
             return Draft("completed", {"result": skill.dump(result)})
         except asyncio.CancelledError:
             if attempt.reason == "timeout":
-                return self._raised(attempt, TimeoutError(f"took longer than {self._delivery.timeout:g} s"))
+                return self._timed_out(attempt)
             raise
         except PayloadCorrupt as error:
             return _failed(InvalidInput(str(error)))

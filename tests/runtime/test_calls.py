@@ -1,6 +1,7 @@
 """Calls through a mesh: results, events, failures, cancellation, deadlines, keys, attempts."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,6 +123,13 @@ class EchoAgent(Agent):
         except asyncio.CancelledError:
             self.ran.append(("stopped", 0))
             raise
+
+    @skill
+    async def stubborn(self) -> None:
+        """Go on whatever happens."""
+        while not self.gate.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.gate.wait()
 
     @skill
     async def wait(self) -> str:
@@ -329,6 +337,23 @@ async def test_an_attempt_that_takes_too_long_is_stopped(
         with pytest.raises(CallFailed, match="TimeoutError"):
             await call.result()
         assert agent.ran == [("hang", 0), ("stopped", 0)]
+
+
+async def test_a_handler_that_ignores_its_cancellation_is_given_up(
+    url: str, on_a_clock: Callable[[str], Mesh], clock: ManualClock
+) -> None:
+    async with on_a_clock(url) as mesh:
+        agent = EchoAgent()
+        await mesh.serve(agent)
+        calls = [await mesh.start(TOPIC, {}, skill="stubborn") for _ in range(5)]  # one more than there are slots
+        await settle()
+        await clock.advance(66)
+        with pytest.raises(CallFailed, match="TimeoutError"):
+            await calls[0].result()
+        assert (await types_until_now(mesh, calls[4].id))[-1] == "accepted"
+        agent.gate.set()
+        assert await calls[4].result() is None
+        assert (await types_until_now(mesh, calls[0].id)).count("failed") == 1
 
 
 async def test_a_long_handler_keeps_its_lease(url: str, on_a_clock: Callable[[str], Mesh], clock: ManualClock) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planner_cards import CALCULATOR, FORECAST, TEAM, TRAVEL, agent, takes
+from planner_cards import CALCULATOR, FORECAST, TEAM, TRAVEL, WEATHER, agent, takes
 
 from agentmesh.contracts import Decision, Outcome, PlannedCall, Registration
 from agentmesh.supervisor.clauses import clauses, trimmed
@@ -82,6 +82,39 @@ async def test_a_goal_that_is_only_about_weather_makes_one_call(goal: str) -> No
     assert topics(rounds) == [["WeatherAgentTask"]]
     assert rounds[0][0].input == {"request": goal}
     assert answer.startswith("杭州晴")
+
+
+async def test_dates_in_examples_do_not_decide() -> None:
+    weather = agent(
+        "WeatherAgentTask",
+        "天气预报。",
+        takes(request="string"),
+        FORECAST,
+        examples=("下周三到下周日天气", "下周日到下周三冷吗", "this weekend, from Friday to Sunday"),
+    )
+    for goal in (GOAL, "from Friday to Sunday: a self-drive trip around Hangzhou"):
+        rounds, _ = await run(goal, (weather, TRAVEL))
+        assert topics(rounds) == [["WeatherAgentTask"], ["TravelAgentTask"]]
+
+
+async def test_a_clause_that_fits_two_alike_goes_to_the_one_that_the_goal_is_about() -> None:
+    team = [
+        agent("AMapTask", "Maps of Hangzhou", takes(request="string"), name="x"),
+        agent("ZooTask", "Zoos of Hangzhou", takes(request="string"), name="x"),
+    ]
+    rounds, _ = await run("Hangzhou; zoos", team)
+    assert [[call.topic for call in calls] for calls in rounds] == [["ZooTask"]]
+    assert rounds[0][0].input == {"request": "Hangzhou; zoos"}
+
+
+@pytest.mark.parametrize(
+    "goal", ["杭州，下周三到周日，天气", "我下周去杭州，天气怎么样", "I am in Hangzhou, will it rain?"]
+)
+async def test_a_place_that_one_card_names_more_often_does_not_decide(goal: str) -> None:
+    places = ("杭州周边三日自驾", "A trip around Hangzhou", "杭州的路线")
+    travel = agent("TravelAgentTask", "Trips by car. 自驾行程。", takes(request="string"), examples=places)
+    rounds, _ = await run(goal, (WEATHER, travel))
+    assert topics(rounds) == [["WeatherAgentTask"]]
 
 
 async def test_nothing_is_wired_to_names() -> None:

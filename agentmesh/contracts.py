@@ -368,7 +368,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The next step of a run: calls to make now, or else the answer."""
+    """The next step of a run: calls to make now, or else the answer. With neither, the planner is to be asked again.
+
+    `note` is plain JSON data that the planner finds in the rounds it is given later.
+    """
 
     calls: tuple[PlannedCall, ...] = ()
     answer: str = ""
@@ -384,10 +387,16 @@ class Planner(Protocol):
         agents: Sequence[Registration],
         rounds: Sequence[tuple[Decision, Sequence[Outcome]]],
         *,
+        history: Sequence[tuple[str, str]] = (),
         key: str = "",
         on_text: Callable[[str], Awaitable[None]] | None = None,
     ) -> Decision:
-        """The next decision; the same arguments may be asked for again after a crash, with the same `key`."""
+        """The next decision, for at most one request to a model: each decision is recorded before the next is asked
+        for.
+
+        `history` are the goals and answers of the session so far. The same arguments may be asked for again after a
+        crash, with the same `key`.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from agentmesh.clock import Clock, SystemClock, sleep
 from agentmesh.config import Config, load_config
-from agentmesh.contracts import Broker, Planner, Registration, Registry
+from agentmesh.contracts import Broker, ChatModel, Planner, Registration, Registry
 from agentmesh.errors import BrokerUnavailable, ConfigError, MeshError, TopicNotFound
 from agentmesh.ids import new_token
 from agentmesh.message import DEFAULT_PRIORITY
@@ -23,6 +23,7 @@ from agentmesh.runtime.worker import Worker
 
 if TYPE_CHECKING:
     from agentmesh.catalog import Hit
+    from agentmesh.llm.openai import OpenAIChat
     from agentmesh.runtime.agent import Agent
     from agentmesh.runtime.declaration import Declaration
 
@@ -73,6 +74,7 @@ class Mesh:
         self._instance = f"{os.getpid()}-{new_token()[:8]}"
         self._client: Client | None = None
         self._planner: Planner | None = None
+        self._model: OpenAIChat | None = None
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -85,6 +87,7 @@ class Mesh:
             self._clock,
             hub,
             self._get_planner,
+            self._get_model,
             self.config.tenant or None,
             self.config.principal or "",
         )
@@ -104,6 +107,8 @@ class Mesh:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await client.broker.close()
+        if self._model:
+            await self._model.aclose()
 
     @property
     def broker(self) -> Broker:
@@ -229,16 +234,21 @@ class Mesh:
             broker = await open_local(rest, self._clock)
         return broker, EmbeddedRegistry(broker, self._clock)
 
+    def _get_model(self) -> ChatModel | None:
+        if self._model is None and self.config.model:
+            from agentmesh.llm.openai import OpenAIChat
+
+            self._model = OpenAIChat(self.config.model, base_url=self.config.base_url, api_key=self.config.api_key)
+        return self._model
+
     def _get_planner(self) -> Planner:
         """With a model configured, the model plans; else a planner by rule."""
         if self._planner is None:
-            if self.config.model:
-                from agentmesh.llm.openai import OpenAIChat
+            model = self._get_model()
+            if model:
                 from agentmesh.supervisor.model import ModelPlanner
 
-                self._planner = ModelPlanner(
-                    OpenAIChat(self.config.model, base_url=self.config.base_url, api_key=self.config.api_key)
-                )
+                self._planner = ModelPlanner(model)
             else:
                 from agentmesh.supervisor.rule import RulePlanner
 

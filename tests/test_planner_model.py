@@ -29,13 +29,20 @@ def recorded(decision: Decision) -> Decision:
 async def decide(
     server: ModelServer, rounds: Rounds, goal: str = GOAL, team: Sequence[Registration] = TEAM, **settings: Any
 ) -> Decision:
-    """One decision of a planner that was just started, as after a crash."""
-    chat = OpenAIChat("m", server.url, "key", max_retries=0)
-    key = f"run-1-round-{len(rounds) + 1}"
-    try:
-        return recorded(await ModelPlanner(chat, **settings).decide(goal, team, rounds, key=key))
-    finally:
-        await chat.aclose()
+    """The next decision with calls or an answer, each by a planner that was just started, as after a crash.
+
+    Decisions to ask again become rounds.
+    """
+    while True:
+        chat = OpenAIChat("m", server.url, "key", max_retries=0)
+        key = f"run-1-round-{len(rounds) + 1}"
+        try:
+            decision = recorded(await ModelPlanner(chat, **settings).decide(goal, team, rounds, key=key))
+        finally:
+            await chat.aclose()
+        if decision.calls or decision.answer:
+            return decision
+        rounds.append((decision, []))
 
 
 def completed(decision: Decision, value: Any) -> tuple[Decision, Sequence[Outcome]]:
@@ -251,10 +258,21 @@ async def test_text_is_streamed_while_it_comes() -> None:
     assert "".join(heard) == decision.answer
 
 
-async def test_tokens_are_summed_over_what_one_decision_took() -> None:
+async def test_each_decision_is_one_request_and_notes_its_tokens() -> None:
+    rounds: Rounds = []
     async with ModelServer([Calls(("Nobody", {})), "done"]) as server:
-        decision = await decide(server, [])
-    assert decision.note["input_tokens"] == 20
+        rounds.append((await decide(server, rounds), []))
+    assert len(rounds) == len(server.requests) == 2
+    assert [decision.note["said"]["input_tokens"] for decision, _ in rounds] == [10, 10]
+
+
+async def test_what_was_said_in_the_session_comes_before_the_goal() -> None:
+    async with ModelServer(["晴"]) as server:
+        chat = OpenAIChat("m", server.url, "key")
+        await ModelPlanner(chat).decide("那后天呢", TEAM, [], history=[("明天杭州天气", "小雨")])
+        await chat.aclose()
+    said = [(message["role"], message["content"]) for message in server.requests[0].messages[1:]]
+    assert said == [("user", "明天杭州天气"), ("assistant", "小雨"), ("user", "那后天呢")]
 
 
 async def test_a_schema_that_is_wrong_or_elsewhere_refuses_nothing_and_fetches_nothing() -> None:

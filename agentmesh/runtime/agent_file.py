@@ -26,7 +26,7 @@ CLASS: Final = r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$"
 _TOPIC, _SKILL_ID = (f"^{each.pattern.removesuffix(chr(92) + 'Z')}$" for each in (TOPIC, SKILL_ID))
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"
-_LATER: Final = frozenset({"model", "instructions", "tools", "delivery.rate", "delivery.quota"})
+_LATER: Final = {"": ("model", "instructions", "tools"), "delivery": ("rate", "quota")}
 """Keys of the format that this version does not know what to do with."""
 
 
@@ -166,7 +166,7 @@ def _text(details: "ErrorDetails") -> str:
     steps, kind, value = details["loc"], details["type"], details["input"]
     last = str(steps[-1]) if steps else ""
     if kind == "extra_forbidden":
-        return _unknown_key(".".join(step for step in steps if isinstance(step, str)), last)
+        return _unknown_key(".".join(step for step in steps[:-1] if isinstance(step, str)), last)
     if kind == "missing":
         return f"`{last}` is missing" + (f": {_PATTERNS[last]}." if last in _PATTERNS else ".")
     if kind == "string_pattern_mismatch":
@@ -180,10 +180,10 @@ def _text(details: "ErrorDetails") -> str:
     return details["msg"].removeprefix("Value error, ") + "."
 
 
-def _unknown_key(place: str, key: str) -> str:
-    if place in _LATER:
+def _unknown_key(part: str, key: str) -> str:
+    if key in _LATER.get(part, ()):
         return f"{key!r} is not supported yet."
-    fields = _PARTS[place.rpartition(".")[0]].model_fields
+    fields = _PARTS[part].model_fields
     known = [field.alias or name for name, field in fields.items()]
     return f"there is no key {key!r} here." + (did_you_mean(key, known) or f" Keys are: {', '.join(known)}.")
 

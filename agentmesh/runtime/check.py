@@ -11,7 +11,7 @@ from agentmesh.errors import DeclarationError
 from agentmesh.ids import TOPIC
 from agentmesh.runtime.agent import DEFAULT_VERSION
 from agentmesh.runtime.agent_class import module_file, no_class, no_module
-from agentmesh.runtime.agent_file import AGENT_FILE, CLASS, Reading, read_agent_file
+from agentmesh.runtime.agent_file import AGENT_FILE, CLASS, AgentFile, Reading, read_agent_file
 from agentmesh.runtime.declaration import disagreement, no_method, no_skills, no_topic, resolved_topic
 from agentmesh.runtime.source import ClassSource, read_source
 
@@ -144,11 +144,17 @@ def _skill_mistakes(reading: Reading, found: ClassSource) -> Iterator[Declaratio
             yield _error(reading, no_method(found.name, name, known), ("skills", position, "id"))
     if not skills and not found.skills:
         yield _error(reading, no_skills(found.name), ("class",))
-    content = reading.content
-    if content is not None:
-        for field, said, own in (("topic", content.topic, found.topic), ("version", content.version, found.version)):
-            if text := disagreement(found.name, field, said, own):
-                yield _error(reading, text, (field,))
+    if reading.content is not None:
+        yield from _disagreements(reading, reading.content, found)
+
+
+def _disagreements(reading: Reading, content: AgentFile, found: ClassSource) -> Iterator[DeclarationError]:
+    for field, said, own, default in (
+        ("topic", content.topic, found.topic, f"{found.name}Task"),
+        ("version", content.version, found.version, DEFAULT_VERSION),
+    ):
+        if text := disagreement(content.class_, field, said, own, default):
+            yield _error(reading, text, (field,))
 
 
 def _claim(reading: Reading, found: ClassSource | None) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from agentmesh.clock import Clock
-from agentmesh.contracts import Broker, Planner, Registration, Registry
+from agentmesh.contracts import Broker, ChatModel, Planner, Registration, Registry
 from agentmesh.errors import CallNotFound, ConfigError, MeshError, SkillNotFound, Unauthorized
 from agentmesh.ids import Kind, keyed_call, kind_of, new_id
 from agentmesh.message import CALL_DEADLINE, DEFAULT_PRIORITY, DEFAULT_TENANT, RUN_DEADLINE, Message, to_json
@@ -29,6 +29,7 @@ class Client:
     clock: Clock
     hub: Hub
     planner: Callable[[], Planner]
+    model: Callable[[], ChatModel | None]
     tenant: str | None = None
     principal: str = ""
 
@@ -109,10 +110,6 @@ class Client:
         if self.tenant is not None and tenant not in ("", self.tenant):
             raise Unauthorized(f"This mesh is opened for tenant {self.tenant!r}, not {tenant!r}.")
         return tenant or self.tenant or DEFAULT_TENANT
-
-    def on_behalf_of(self, message: Message) -> "Client":
-        """The client of a handler: it sees what its caller may see."""
-        return Client(self.broker, self.registry, self.clock, self.hub, self.planner, message.tenant, message.principal)
 
 
 def find_skill(registration: Registration, skill: str) -> str:

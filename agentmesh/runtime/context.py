@@ -16,7 +16,7 @@ from agentmesh.runtime.call import Call, failure
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from agentmesh.contracts import Planner, Registry
+    from agentmesh.contracts import ChatModel, Planner, Registry
     from agentmesh.runtime.attempt import Attempt
     from agentmesh.runtime.memory import Memory
 
@@ -108,6 +108,11 @@ class Context:
     def planner(self) -> "Planner":
         """The mesh's planner, for supervisors."""
         return self._attempt.client.planner()
+
+    @property
+    def model(self) -> "ChatModel | None":
+        """The language model that the mesh is configured with; None without one."""
+        return self._attempt.client.model()
 
     async def progress(self, message: str, fraction: float | None = None) -> None:
         """Tell how far it is; `fraction` is 0 to 1."""

@@ -122,8 +122,7 @@ class _Loading:
         content, agent = self._content, self._agent()
         self._mistakes += _class_mistakes(agent)
         topic = self._topic(agent)
-        version = "" if agent.version == DEFAULT_VERSION else agent.version
-        self._agree(agent, "version", content.version, version)
+        self._agree("version", content.version, agent.version, DEFAULT_VERSION)
         skills = self._skills(agent)
         if self._mistakes:
             raise together(self._mistakes)
@@ -156,14 +155,14 @@ class _Loading:
 
     def _topic(self, agent: Agent) -> str:
         content, own = self._content, default_topic(type(agent))
-        self._agree(agent, "topic", content.topic, "" if agent.topic == own else agent.topic)
+        self._agree("topic", content.topic, agent.topic, own)
         topic = resolved_topic(content, agent.topic, own)
         if isinstance(topic, str) and not TOPIC.match(topic):
             self._mistakes.append(self._error(no_topic(topic), ("name",)))
         return topic
 
-    def _agree(self, agent: Agent, field: str, said: str | None, own: str) -> None:
-        if text := disagreement(type(agent).__name__, field, said, own):
+    def _agree(self, field: str, said: str | None, own: str, default: str) -> None:
+        if text := disagreement(self._content.class_, field, said, own, default):
             self._mistakes.append(self._error(text, (field,)))
 
     def _skills(self, agent: Agent) -> dict[str, Skill]:
@@ -212,11 +211,11 @@ def resolved_topic(content: "AgentFile", own: str, default: str) -> str:
     return own if own != default or content.name is None else f"{content.name}Task"
 
 
-def disagreement(class_name: str, field: str, said: str | None, own: str) -> str:
+def disagreement(reference: str, field: str, said: str | None, own: str, default: str) -> str:
     """The words for a class that says `own` of itself where the YAML says something else; "" if they agree."""
-    if said is None or own in ("", said):
+    if said is None or own in ("", default, said):
         return ""
-    return f"{class_name}.{field} is {own!r}, and this is {said!r}: say it in one place."
+    return f"{reference.partition(':')[2]}.{field} is {own!r}, and this is {said!r}: say it in one place."
 
 
 def no_topic(topic: str) -> str:

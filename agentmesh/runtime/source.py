@@ -106,8 +106,8 @@ def read_source(path: Path) -> Source:
     """What the Python file at `path` says; a file that cannot be read or compiled has an `error`."""
     source = Source(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            source.error = (f"the file is larger than {MAX_BYTES // 1_000_000} MB", 0)
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+            source.error = (f"this is no file of at most {MAX_BYTES // 1_000_000} MB", 0)
             return source
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

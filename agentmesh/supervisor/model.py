@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -29,7 +30,8 @@ NOT_THERE = "No result: the run went on without it."
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """One reply of the model and what was made of its calls.
+    """One reply of the model and what was made of its calls: what a decision notes, so that the transcript can be
+    written again word by word.
 
     `planned`: id of a call → id of the planned call. `errors`: id of a call → why it was not made.
     """
@@ -38,12 +40,6 @@ class Exchange(msgspec.Struct, frozen=True):
     calls: list[FunctionCall] = []
     planned: dict[str, str] = {}
     errors: dict[str, str] = {}
-
-
-class Note(msgspec.Struct, frozen=True):
-    """What a decision keeps, so that the transcript can be written again word by word. Tokens are summed."""
-
-    said: list[Exchange]
     input_tokens: int = 0
     output_tokens: int = 0
 
@@ -51,9 +47,9 @@ class Note(msgspec.Struct, frozen=True):
 class ModelPlanner:
     """`Planner` that asks a language model, whose functions are the agents' skills.
 
-    Calls of functions that do not exist, or with arguments that do not match, are answered with the mistake; if none of
-    a reply's calls can be made, the model is asked again at once, up to `tries` requests a decision, and then it is
-    `ModelUnavailable`. Each request has its own idempotency key, derived from the decision's.
+    Calls of functions that do not exist, or with arguments that do not match, are answered with the mistake. A reply in
+    which nothing can be done, or that is empty, is a decision to ask again; after `tries` of those in a row, or two
+    empty ones, it is `ModelUnavailable`.
     """
 
     def __init__(
@@ -70,46 +66,46 @@ class ModelPlanner:
         agents: Sequence[Registration],
         rounds: Sequence[tuple[Decision, Sequence[Outcome]]],
         *,
+        history: Sequence[tuple[str, str]] = (),
         key: str = "",
         on_text: Callable[[str], Awaitable[None]] | None = None,
     ) -> Decision:
         """The model's next step; its `note` is what `transcript` needs. Raises `ModelUnavailable`."""
+        self._give_up_after(_failures(rounds))
         offered = offers(goal, agents)
-        messages = self.transcript(goal, rounds)
-        said: list[Exchange] = []
-        tokens = [0, 0]
-        empty = 0
-        for attempt in range(self._tries):
-            asked = key if attempt == 0 or not key else f"{key}-{attempt}"
-            reply = await self._chat.complete(messages, functions(offered), key=asked, on_text=on_text)
-            tokens[0] += reply.input_tokens
-            tokens[1] += reply.output_tokens
-            if not reply.calls and not reply.text.strip():
-                empty += 1
-                if empty == 2:
-                    raise ModelUnavailable("The model gave an empty answer, twice. Try another one (AGENTMESH_MODEL).")
-                continue
-            exchange, calls = _sorted_out(reply, offered, round_number=len(rounds) + 1)
-            said.append(exchange)
-            if calls or not reply.calls:
-                note = msgspec.to_builtins(Note(said, *tokens))
-                return Decision(calls, "" if calls else reply.text, note)
-            messages += self._messages(exchange, {})
-        mistakes = "; ".join(said[-1].errors.values()) if said else "nothing"
-        raise ModelUnavailable(
-            f"The model made no call that could be carried out, in {self._tries} attempts. Its last mistakes: "
-            f"{mistakes[:500]} Try another model (AGENTMESH_MODEL)."
-        )
+        messages = self.transcript(goal, rounds, history)
+        reply = await self._chat.complete(messages, functions(offered), key=key, on_text=on_text)
+        exchange, calls = _sorted_out(reply, offered, round_number=len(rounds) + 1)
+        return Decision(calls, "" if reply.calls else reply.text.strip(), {"said": msgspec.to_builtins(exchange)})
 
-    def transcript(self, goal: str, rounds: Sequence[tuple[Decision, Sequence[Outcome]]]) -> list[dict[str, Any]]:
+    def _give_up_after(self, failures: Sequence[Exchange]) -> None:
+        """Raise if the model had its chances: `failures` are its last replies in which nothing could be done."""
+        if len(failures) > 1 and not failures[-1].calls and not failures[-2].calls:
+            raise ModelUnavailable("The model gave an empty answer, twice. Try another one (AGENTMESH_MODEL).")
+        if len(failures) >= self._tries:
+            mistakes = "; ".join(failures[-1].errors.values()) or "an empty answer."
+            raise ModelUnavailable(
+                f"The model made no call that could be carried out, in {len(failures)} attempts. Its last mistakes: "
+                f"{mistakes[:500]} Try another model (AGENTMESH_MODEL)."
+            )
+
+    def transcript(
+        self,
+        goal: str,
+        rounds: Sequence[tuple[Decision, Sequence[Outcome]]],
+        history: Sequence[tuple[str, str]] = (),
+    ) -> list[dict[str, Any]]:
         """The messages of a run so far, in OpenAI's shape; the same rounds give the same messages."""
-        messages = [
-            {"role": "system", "content": self._system},
-            {"role": "user", "content": _cut(goal, LONGEST_GOAL) if goal.strip() else "(The goal is empty.)"},
-        ]
+        messages: list[dict[str, Any]] = [{"role": "system", "content": self._system}]
+        for earlier, answer in history:
+            messages.append({"role": "user", "content": _cut(earlier, LONGEST_RESULT)})
+            messages.append({"role": "assistant", "content": _cut(answer, LONGEST_RESULT)})
+        goal = _cut(goal, LONGEST_GOAL) if goal.strip() else "(The goal is empty.)"
+        messages.append({"role": "user", "content": goal})
         for decision, outcomes in rounds:
             ended = {outcome.call.id: outcome for outcome in outcomes}
-            for exchange in _noted(decision):
+            exchange = _noted(decision)
+            if exchange.text.strip() or exchange.calls:
                 messages += self._messages(exchange, ended)
         return messages
 
@@ -160,7 +156,8 @@ def _sorted_out(
             continue
         planned[call.id] = f"{round_number}.{len(calls)}"
         calls.append(PlannedCall(planned[call.id], offer.topic, offer.skill, offer.input(arguments)))
-    return Exchange(reply.text, named, planned, errors), tuple(calls)
+    exchange = Exchange(reply.text, named, planned, errors, reply.input_tokens, reply.output_tokens)
+    return exchange, tuple(calls)
 
 
 def _arguments(written: str, offer: Offer, check: Checked | None) -> tuple[dict[str, Any], str]:
@@ -197,16 +194,22 @@ def _as_json(written: str) -> str:
     return written
 
 
-def _noted(decision: Decision) -> list[Exchange]:
-    """The exchanges behind a decision; one that was made without a model is told as if the model had made it."""
+def _noted(decision: Decision) -> Exchange:
+    """The exchange behind a decision; one that was made without a model is told as if the model had made it."""
     if isinstance(decision.note, Mapping) and "said" in decision.note:
-        return msgspec.convert(decision.note, Note).said
+        return msgspec.convert(decision.note["said"], Exchange)
     calls = []
     for call in decision.calls:
         arguments = call.input if isinstance(call.input, dict) else {WHOLE_INPUT: call.input}
         written = json.dumps(arguments, ensure_ascii=False)
         calls.append(FunctionCall(call.id, function_name(call.topic, call.skill), written))
-    return [Exchange(decision.answer, calls, {call.id: call.id for call in calls})]
+    return Exchange(decision.answer, calls, {call.id: call.id for call in calls})
+
+
+def _failures(rounds: Sequence[tuple[Decision, Sequence[Outcome]]]) -> list[Exchange]:
+    """The replies at the end of the rounds in which nothing could be done, in order."""
+    last = takewhile(lambda round_: not round_[0].calls and not round_[0].answer, reversed(rounds))
+    return [_noted(decision) for decision, _ in last][::-1]
 
 
 def _cut(text: str, longest: int) -> str:

@@ -53,6 +53,7 @@ class RulePlanner:
         agents: Sequence[Registration],
         rounds: Sequence[tuple[Decision, Sequence[Outcome]]],
         *,
+        history: Sequence[tuple[str, str]] = (),  # noqa: ARG002 - a goal stands for itself
         key: str = "",  # noqa: ARG002 - nobody is asked
         on_text: Callable[[str], Awaitable[None]] | None = None,
     ) -> Decision:

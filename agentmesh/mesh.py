@@ -13,7 +13,7 @@ from agentmesh.clock import Clock, SystemClock, sleep
 from agentmesh.config import Config, load_config
 from agentmesh.contracts import Broker, ChatModel, Planner, Registration, Registry
 from agentmesh.errors import BrokerUnavailable, ConfigError, MeshError, TopicNotFound
-from agentmesh.ids import new_token
+from agentmesh.ids import keyed_call, new_id, new_token
 from agentmesh.message import DEFAULT_PRIORITY
 from agentmesh.runtime.call import Call
 from agentmesh.runtime.client import Client
@@ -194,7 +194,15 @@ class Mesh:
 
         return search(query, await self.registry.list(), limit)
 
-    async def run(self, goal: str, *, supervisor: str = SUPERVISOR, session: str = "", key: str = "") -> Call:
+    async def run(
+        self,
+        goal: str,
+        *,
+        supervisor: str = SUPERVISOR,
+        session: str = "",
+        key: str = "",
+        deadline: float | datetime | None = None,
+    ) -> Call:
         """Give a goal to a supervisor and return the run's handle once it is stored.
 
         Where no supervisor is alive, this process serves one. Leaving the mesh does not end a run: the next supervisor
@@ -207,7 +215,14 @@ class Mesh:
             from agentmesh.supervisor import Supervisor
 
             await self.serve(Supervisor())
-        return await client.start(supervisor, {"goal": goal}, skill="run", session=session, key=key, kind="run")
+        run = keyed_call(client.owner(""), supervisor, key, "run") if key else new_id("run")
+        if session:
+            from agentmesh.supervisor.session import begin
+
+            await begin(client, client.owner(""), session, run, goal)
+        return await client.start(
+            supervisor, {"goal": goal}, skill="run", session=session, kind="run", call_id=run, deadline=deadline
+        )
 
     async def _is_alive(self, topic: str) -> bool:
         try:

@@ -22,6 +22,9 @@ RUN_DEADLINE: Final = 30 * DAY
 TERMINAL: Final = frozenset({"completed", "failed", "cancelled", "timed_out", "dead_lettered"})
 """The types of event that end a call or a run."""
 
+QUESTIONS: Final = frozenset({"input_required", "approval_required"})
+"""The types of event that wait for an answer."""
+
 
 class Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """A task on its way to an agent. Times are milliseconds UTC; 0 means none.
@@ -100,10 +103,15 @@ _message_encoder = msgspec.msgpack.Encoder()
 _message_decoder = msgspec.msgpack.Decoder(Message)
 _content_decoder = msgspec.msgpack.Decoder(tuple[str, int, str, Any])
 _VERSION_BYTE = bytes([WIRE_VERSION])
+_CODING_ERRORS = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
 def encode_message(message: Message) -> bytes:
-    return _VERSION_BYTE + _message_encoder.encode(message)
+    """Raises `PayloadCorrupt` for what cannot be stored: lone surrogates, integers beyond 64 bits, foreign objects."""
+    try:
+        return _VERSION_BYTE + _message_encoder.encode(message)
+    except _CODING_ERRORS as error:
+        raise PayloadCorrupt(f"The message {message.id!r} cannot be encoded: {error}.") from error
 
 
 def decode_message(raw: bytes) -> Message:
@@ -111,7 +119,7 @@ def decode_message(raw: bytes) -> Message:
     _check_version(raw)
     try:
         return _message_decoder.decode(memoryview(raw)[1:])
-    except msgspec.DecodeError as error:
+    except _CODING_ERRORS as error:
         raise PayloadCorrupt(f"These {len(raw)} bytes are no message: {error}.") from error
 
 
@@ -119,7 +127,7 @@ def encode_content(draft: Draft) -> bytes:
     """What a store keeps of an entry beside its offset, id and time: type, attempt, token, data."""
     try:
         return _VERSION_BYTE + _message_encoder.encode((draft.type, draft.attempt, draft.token, draft.data))
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except _CODING_ERRORS as error:
         raise PayloadCorrupt(f"The data of a {draft.type!r} entry is not JSON data: {error}.") from error
 
 
@@ -128,7 +136,7 @@ def decode_entry(offset: int, entry_id: str, time: int, content: bytes) -> Entry
     _check_version(content)
     try:
         kind, attempt, token, data = _content_decoder.decode(memoryview(content)[1:])
-    except msgspec.DecodeError as error:
+    except _CODING_ERRORS as error:
         raise PayloadCorrupt(f"Entry {offset} cannot be decoded: {error}.") from error
     return Entry(offset, entry_id or f"@{offset}", time, kind, attempt, token, data)
 
@@ -137,7 +145,7 @@ def to_json(value: Any) -> bytes:
     """`value` as a JSON body. Raises `PayloadCorrupt` if it is not JSON data (NaN and infinities are not)."""
     try:
         return msgspec.json.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+    except _CODING_ERRORS as error:
         raise PayloadCorrupt(f"The value is not JSON data: {error}.") from error
 
 
@@ -145,7 +153,7 @@ def from_json(body: bytes) -> Any:
     """The value of a JSON body. Raises `PayloadCorrupt`."""
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _CODING_ERRORS as error:
         raise PayloadCorrupt(f"The body is not JSON: {error}.") from error
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from agentmesh.contracts import Delivery
-from agentmesh.document import Document, Mistake, did_you_mean, read_document
+from agentmesh.document import Document, Mistake, did_you_mean, read_document, shown
 from agentmesh.errors import DeclarationError
 from agentmesh.ids import TOPIC
 from agentmesh.runtime.skills import SKILL_ID
@@ -35,7 +35,7 @@ def duration(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, str) or not re.fullmatch(_DURATION, value):
-        raise ValueError(f"{value!r} is no duration: write seconds, or 500ms, 30s, 10m, 2h, 1d")
+        raise ValueError(f"{_kind_of(value)} is no duration: write seconds, or 500ms, 30s, 10m, 2h, 1d")
     number, unit = re.split(r"(?<=[0-9])(?=[a-z])", value)
     return float(number) * _UNITS[unit]
 
@@ -170,7 +170,7 @@ def _text(details: "ErrorDetails") -> str:
     if kind == "missing":
         return f"`{last}` is missing" + (f": {_PATTERNS[last]}." if last in _PATTERNS else ".")
     if kind == "string_pattern_mismatch":
-        return f"{value!r} cannot stand here: {_PATTERNS[last]}."
+        return f"{_kind_of(value)} cannot stand here: {_PATTERNS[last]}."
     if kind == "string_type" and isinstance(value, int | float):
         return f"a text is wanted, and this is read as {json.dumps(value)}: put it in quotes."
     if kind == "string_type":
@@ -182,10 +182,10 @@ def _text(details: "ErrorDetails") -> str:
 
 def _unknown_key(part: str, key: str) -> str:
     if key in _LATER.get(part, ()):
-        return f"{key!r} is not supported yet."
+        return f"'{key}' is not supported yet."
     fields = _PARTS[part].model_fields
     known = [field.alias or name for name, field in fields.items()]
-    return f"there is no key {key!r} here." + (did_you_mean(key, known) or f" Keys are: {', '.join(known)}.")
+    return f"there is no key '{shown(key)}' here." + (did_you_mean(key, known) or f" Keys are: {', '.join(known)}.")
 
 
 def _kind_of(value: Any) -> str:
@@ -193,7 +193,7 @@ def _kind_of(value: Any) -> str:
         return "nothing"
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
-    return repr(value)[:80] if isinstance(value, str) else json.dumps(value)
+    return f"'{shown(value)}'" if isinstance(value, str) else json.dumps(value)
 
 
 def _skill_mistakes(document: Document) -> Iterator[Mistake]:

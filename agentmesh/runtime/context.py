@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 from agentmesh.errors import ConfigError, Conflict
 from agentmesh.fold import CallState
 from agentmesh.ids import child_call, digest
-from agentmesh.message import JSON, TERMINAL, Draft, Event, to_json
+from agentmesh.message import JSON, QUESTIONS, TERMINAL, Draft, Event, to_json
 from agentmesh.runtime.call import Call, failure
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-    from agentmesh.contracts import ChatModel, Planner, Registry
+    from agentmesh.contracts import ChatModel, Planner
     from agentmesh.runtime.attempt import Attempt
+    from agentmesh.runtime.client import Client
     from agentmesh.runtime.memory import Memory
 
 _ENDS: Final = frozenset({"result", "failure"})
@@ -100,13 +101,13 @@ class Context:
         return self._memory
 
     @property
-    def registry(self) -> "Registry":
-        """Who else is there."""
-        return self._attempt.client.registry
+    def client(self) -> "Client":
+        """The mesh as this call's tenant sees it, for agents that are part of it: supervisors, bridges."""
+        return self._attempt.client
 
     @property
     def planner(self) -> "Planner":
-        """The mesh's planner, for supervisors."""
+        """How the mesh plans: with its model, or by rule."""
         return self._attempt.client.planner()
 
     @property
@@ -153,7 +154,12 @@ class Context:
 
     def ask(self, question: str, *, key: str = "") -> Coroutine[Any, Any, str]:
         """Ask whoever made the call, and wait for the answer, for days if need be."""
-        return self._ask(self._step(key), question)
+        return self._ask(self._step(key), question, "input_required", {"text": question})
+
+    def approve(self, question: str, skill: str, input: Any, *, key: str) -> Coroutine[Any, Any, str]:  # noqa: A002
+        """Ask a person whether `skill` may be called with `input`; returns what they answered."""
+        asked = {"text": question, "skill": skill, "input": input}
+        return self._ask(key, question, "approval_required", asked)
 
     def once(self, key: str, fn: Callable[[], Any]) -> Coroutine[Any, Any, Any]:
         """The result of `fn` (plain or async; JSON data), which is not run again once it is recorded."""
@@ -221,9 +227,9 @@ class Context:
                 async for event in events:
                     if event.type in TERMINAL:
                         return event
-                    if event.type == "input_required" and event.data["question"] not in asked:
+                    if event.type in QUESTIONS and event.data["question"] not in asked:
                         asked.add(event.data["question"])
-                        answers.append(asyncio.create_task(self._pass_up(child, event.data)))
+                        answers.append(asyncio.create_task(self._pass_up(child, event)))
         except asyncio.CancelledError:
             if self._attempt.reason not in ("lost", "released"):
                 await asyncio.shield(child.cancel(by=self.call_id))
@@ -233,21 +239,21 @@ class Context:
                 answer.cancel()
         raise AssertionError("a call's events end with a terminal")
 
-    async def _pass_up(self, child: Call, question: dict[str, str]) -> None:
-        await self._attempt.write([Draft("input_required", question, id=f"ask-{question['question']}")])
-        text = await self._answer(question["question"])
+    async def _pass_up(self, child: Call, event: Event) -> None:
+        question = event.data["question"]
+        await self._attempt.write([Draft(event.type, event.data, id=f"ask-{question}")])
+        text = await self._answer(question)
         try:
-            await child.answer(text, question["question"])
+            await child.answer(text, question)
         except Conflict:
             return  # it was answered there in the meantime
 
-    async def _ask(self, key: str, question: str) -> str:
+    async def _ask(self, key: str, question: str, type: str, data: dict[str, Any]) -> str:  # noqa: A002
         step = {"key": key, "kind": "ask", "digest": digest(question)}
         found = self._recorded(key, "ask", step["digest"])
         if found is None or "result" not in found:
             name = digest(self.call_id, key)[:16]
-            asked = Draft("input_required", {"question": name, "text": question}, id=f"ask-{name}")
-            await self._attempt.write([asked])
+            await self._attempt.write([Draft(type, {"question": name} | data, id=f"ask-{name}")])
             found = step | {"result": await self._attempt.waiting(self._answer(name))}
             await self._attempt.write_step(found, end=True)
         return str(found["result"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
-from agentmesh.document import Document, Mistake, did_you_mean, read_document
+from agentmesh.document import Document, Mistake, did_you_mean, read_document, shown
 from agentmesh.errors import ConfigError
 
 CONFIG_FILE: Final = "agentmesh.yaml"
@@ -73,20 +73,35 @@ def load_config(
     it is there. An argument that is None and a variable that is empty count as not given. Relative folders in a file
     are meant from where the file is.
     """
+    return Config(**{name: value for name, (_, value) in _settled(path, env, arguments).items()})
+
+
+def origins(
+    path: str | os.PathLike[str] | None = None, env: Mapping[str, str] = os.environ, **arguments: object
+) -> dict[str, str]:
+    """Where each setting of `load_config` comes from: `argument NAME`, a variable, a file, or `default`."""
+    settled = _settled(path, env, arguments)
+    return {each.name: settled[each.name][0] if each.name in settled else "default" for each in SETTINGS}
+
+
+def _settled(
+    path: str | os.PathLike[str] | None, env: Mapping[str, str], arguments: Mapping[str, object]
+) -> dict[str, tuple[str, Any]]:
+    """Of each setting that was given: the place that counts, and its value."""
     document = _document(path)
     problems = [f"{_place(document.path, mistake)}: {mistake.message}" for mistake in config_mistakes(document)]
     problems += _unknown_variables(env)
     problems += _unknown_arguments(arguments)
-    values: dict[str, Any] = {}
+    settled: dict[str, tuple[str, Any]] = {}
     for setting in SETTINGS:
         for place, value in _given(setting, document, env, arguments):
             if problem := _problem(setting, value):
                 problems.append(f"{place}: {problem}")
             else:
-                values.setdefault(setting.name, value.lower() if setting.kind == "level" else value)
+                settled.setdefault(setting.name, (place, value.lower() if setting.kind == "level" else value))
     if problems:
         raise ConfigError("\n".join(problems))
-    return Config(**values)
+    return settled
 
 
 def config_mistakes(document: Document) -> list[Mistake]:
@@ -101,7 +116,7 @@ def config_mistakes(document: Document) -> list[Mistake]:
         if setting is None:
             known = [each.name for each in SETTINGS if each.kind != "secret"]
             hint = did_you_mean(key, known) or f" Settings are: {', '.join(known)}."
-            mistakes.append(document.mistake(f"There is no setting {key!r}.{hint}", (key,)))
+            mistakes.append(document.mistake(f"There is no setting '{shown(key)}'.{hint}", (key,)))
         elif value is not None and (problem := _problem(setting, value, in_file=True)):
             mistakes.append(document.mistake(problem, (key,)))
     return mistakes
@@ -136,11 +151,13 @@ def _problem(setting: Setting, value: object, *, in_file: bool = False) -> str:
     if in_file and setting.kind == "secret":
         return f"Keys do not belong in files: set {setting.env} in the environment."
     if not isinstance(value, str) or not value:
-        return f"{setting.name} is a text, not {value!r}."
+        return f"{setting.name} is a text, not {shown(repr(value))}."
     if setting.kind == "level" and value.lower() not in LOG_LEVELS:
-        return f"{setting.name} is one of {', '.join(LOG_LEVELS)}, not {value!r}.{did_you_mean(value, LOG_LEVELS)}"
+        return (
+            f"{setting.name} is one of {', '.join(LOG_LEVELS)}, not '{shown(value)}'.{did_you_mean(value, LOG_LEVELS)}"
+        )
     if setting.kind == "url" and "://" not in value:
-        return f"{setting.name} is an address such as local://DIR, not {value!r}."
+        return f"{setting.name} is an address such as local://DIR, not '{shown(value)}'."
     return ""
 
 

@@ -21,6 +21,7 @@ MAX_VALUES: Final = 100_000
 Steps = tuple[str | int, ...]
 """The way to a value from the top: keys and positions."""
 
+_LONGEST_SHOWN: Final = 80
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS: Final = {"": None, "~": None, "null": None, "Null": None, "NULL": None} | {
@@ -67,7 +68,13 @@ class Document:
 
 def dotted(steps: Iterable[str | int]) -> str:
     """`("skills", 0, "input")` as `skills[0].input`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in steps).removeprefix(".")
+
+
+def shown(text: str) -> str:
+    """A text from a file as it may stand in a message: not too long, and nothing that a terminal would obey."""
+    text = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:

@@ -142,7 +142,7 @@ def decode_entry(offset: int, entry_id: str, time: int, content: bytes) -> Entry
 
 
 def to_json(value: Any) -> bytes:
-    """`value` as a JSON body. Raises `PayloadCorrupt` if it is not JSON data (NaN and infinities are not)."""
+    """`value` as a JSON body. Raises `PayloadCorrupt` if it is not JSON data. NaN and infinities become null."""
     try:
         return msgspec.json.encode(value)
     except _CODING_ERRORS as error:

@@ -221,12 +221,11 @@ async def test_answers_that_are_none_are_told(item: Item, wrong: str) -> None:
     assert wrong in await failure(item)
 
 
-async def test_an_empty_answer_is_asked_for_once_more() -> None:
-    reply, server, _ = await ask("", "there")
-    assert reply.text == "there"
-    keys = [r.headers["idempotency-key"] for r in server.requests]
-    assert len(set(keys)) == 2
-    assert "empty answer" in await failure(" ", "\n", "too late")
+async def test_an_empty_answer_is_given_as_it_is() -> None:
+    reply, server, _ = await ask("", "too late")
+    assert not reply.text
+    assert not reply.calls
+    assert len(server.requests) == 1
 
 
 async def test_nobody_there_is_told() -> None:

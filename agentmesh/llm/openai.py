@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -66,23 +67,19 @@ class OpenAIChat:
         key: str = "",
         on_text: OnText | None = None,
     ) -> Reply:
-        """Ask for the next message; the reply has text, calls or both. Raises `ModelUnavailable`.
+        """Ask for the next message; the reply has text, calls, both, or nothing. Raises `ModelUnavailable`.
 
         A stream that breaks off is not taken up again here: part of its text was shown already.
         """
+        await asyncio.to_thread(import_module, "openai")  # half a second, the first time
         body = self._body(messages, functions)
         try:
             async with asyncio.timeout(self._patience) as limit:
-                reply = await self._ask(body, key, on_text)
-                if not (reply.text.strip() or reply.calls):
-                    reply = await self._ask(body, f"{key}-again" if key else "", on_text)
+                return await self._ask(body, key, on_text)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise self._unavailable(f"did not finish its answer in {self._patience:g} s.", ELSEWHERE) from error
-        if not (reply.text.strip() or reply.calls):
-            raise self._unavailable("gave an empty answer, twice.", "Try another model (AGENTMESH_MODEL).")
-        return reply
 
     async def aclose(self) -> None:
         """Close the connections. The next request opens new ones."""

@@ -2,7 +2,7 @@
 
 A module beside the YAML is loaded in a package of its own that stands for the folder, so that two folders may both have
 an `agent.py`. A module imports its siblings as `from . import climate`, or plainly as `import climate`, as a script
-would: the folder's own files come first, under the package's name.
+would: the folder's own files come first, under the package's name. (Of `import a.b` only the relative form works.)
 """
 
 import ast
@@ -66,6 +66,7 @@ def load_class(folder: Path, reference: str) -> type[Agent]:
 
 def _import(folder: Path, name: str) -> ModuleType:
     full = f"{_package(folder)}.{name}" if module_file(folder, name) else name
+    importlib.invalidate_caches()  # the file may be newer than what Python remembers of the folder
     try:
         return importlib.import_module(full)
     except ModuleNotFoundError as error:

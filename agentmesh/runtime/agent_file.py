@@ -217,7 +217,7 @@ def _skill_mistakes(document: Document) -> Iterator[Mistake]:
 def _schema_mistakes(document: Document, schema: dict[str, Any], place: tuple[str | int, ...]) -> Iterator[Mistake]:
     found = schema_mistakes(schema)
     for misfit in found:
-        yield document.mistake(f"{misfit.text}.", (*place, *steps_of(misfit.pointer, schema)))
+        yield document.mistake(f"{misfit.why}.", (*place, *steps_of(misfit.pointer, schema)))
     if not found and place[-1] == "input" and schema.get("type", "object") != "object":
         yield document.mistake("an input is an object: its properties are the method's parameters.", (*place, "type"))
 

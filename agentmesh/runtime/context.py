@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agentmesh.errors import ConfigError, Conflict
 from agentmesh.fold import CallState
 from agentmesh.ids import child_call, digest
+from agentmesh.log import get_logger
 from agentmesh.message import JSON, QUESTIONS, TERMINAL, Draft, Event, to_json
 from agentmesh.runtime.call import Call, failure
 
@@ -82,12 +83,8 @@ class Context:
     def log(self) -> "FilteringBoundLogger":
         """A structlog logger bound to the call's ids."""
         if self._log is None:
-            import structlog
-
             message = self._attempt.message
-            self._log = structlog.get_logger("agentmesh").bind(
-                call=message.id, topic=message.topic, tenant=message.tenant, attempt=self.attempt
-            )
+            self._log = get_logger(call=message.id, topic=message.topic, tenant=message.tenant, attempt=self.attempt)
         return self._log
 
     @property

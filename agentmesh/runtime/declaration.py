@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentmesh.card import BINDING, AgentCapabilities, AgentCard, AgentInterface, AgentSkill, skills_extension
 from agentmesh.contracts import Delivery
-from agentmesh.document import did_you_mean
+from agentmesh.document import did_you_mean, shown
 from agentmesh.errors import DeclarationError
 from agentmesh.ids import TOPIC
 from agentmesh.runtime.agent import DEFAULT_VERSION, Agent, SkillMark, default_topic, marked_skills
@@ -198,7 +198,7 @@ class _Loading:
     ) -> Iterator[DeclarationError]:
         for key, misfit in error.found:
             steps = steps_of(misfit.pointer, getattr(part, key))
-            yield self._error(f"{misfit.text} ({error.method}).", ("skills", position, key, *steps))
+            yield self._error(f"{misfit.why} ({error.method}).", ("skills", position, key, *steps))
 
     def _error(self, text: str, steps: tuple[str | int, ...]) -> DeclarationError:
         return self._reading.error(self._reading.document.mistake(text, steps))
@@ -220,14 +220,14 @@ def disagreement(reference: str, field: str, said: str | None, own: str, default
 
 def no_topic(topic: str) -> str:
     """The words for a topic that follows from a name and cannot be one."""
-    return f"{topic!r} cannot name a topic: add a `topic` of letters, digits, '_' or '-'."
+    return f"'{shown(topic)}' cannot name a topic: add a `topic` of letters, digits, '_' or '-'."
 
 
 def no_method(class_name: str, skill_id: str, known: Iterable[str]) -> str:
     """The words for a skill in YAML that the class does not have."""
     known = sorted(known)
     hint = did_you_mean(skill_id, known) or (f" It has {', '.join(known)}." if known else "")
-    return f"{class_name} has no method or @skill {skill_id!r}.{hint}"
+    return f"{class_name} has no method or @skill '{shown(skill_id)}'.{hint}"
 
 
 def no_skills(class_name: str) -> str:

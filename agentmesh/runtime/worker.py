@@ -18,6 +18,7 @@ from agentmesh.errors import (
     Retryable,
 )
 from agentmesh.fold import fold
+from agentmesh.log import get_logger
 from agentmesh.message import Draft, from_json
 from agentmesh.runtime.attempt import Attempt, Slots
 from agentmesh.runtime.client import Client
@@ -235,10 +236,7 @@ class Worker:
         )
 
     def _logger(self) -> "FilteringBoundLogger":
-        import structlog
-
-        logger: FilteringBoundLogger = structlog.get_logger("agentmesh").bind(topic=self.declaration.topic)
-        return logger
+        return get_logger(topic=self.declaration.topic)
 
 
 def _failed(error: Exception) -> Draft:

@@ -6,7 +6,7 @@ pydantic and jsonschema take longer to import than everything else here together
 """
 
 from agentmesh.schema.checked import Checked, schema_mistakes
-from agentmesh.schema.functions import Parameters, Returns, convert
+from agentmesh.schema.functions import Parameters, Returns, convert, without_titles
 from agentmesh.schema.merging import Merged, merge
 from agentmesh.schema.places import Misfit, failure, steps_of
 
@@ -21,4 +21,5 @@ __all__ = [
     "merge",
     "schema_mistakes",
     "steps_of",
+    "without_titles",
 ]

@@ -4,7 +4,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Never, NoReturn
 
 import msgspec
 
@@ -106,7 +106,7 @@ class Returns:
         kind = annotations.type_of("return", inspect.signature(function).return_annotation)
         self._adapter: Any = None
         self.schema: dict[str, Any] | None = None
-        if kind is not Any and kind is not object:
+        if kind not in (Any, object, Never, NoReturn):
             self._adapter = _adapter(annotations, "return", kind)
             self.schema = _schema_of(annotations, "return", self._adapter, "serialization")
 
@@ -116,7 +116,11 @@ class Returns:
         Without an annotation it may be whatever has a form in JSON, models and dataclasses too.
         """
         try:
-            data = _json_form(value) if self._adapter is None else self._dump(value)
+            if self._adapter is None:
+                return msgspec.json.decode(
+                    _strict_json(msgspec.to_builtins(value, str_keys=True, enc_hook=_model_form))
+                )
+            data = self._dump(value)
             _strict_json(data)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidOutput(f"The output is not JSON data: {first_line(error)}.") from error
@@ -145,8 +149,15 @@ def convert(value: Any, kind: Any) -> Any:
         raise failure(InvalidOutput, "The result", _misfits(error, value)) from error
 
 
-@lru_cache(maxsize=256)
 def _adapter_of(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    make = _cached_adapter if isinstance(kind, type) else TypeAdapter
+    return make(kind)
+
+
+@lru_cache(maxsize=256)
+def _cached_adapter(kind: type) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
@@ -192,7 +203,7 @@ def _adapter(annotations: Annotations, name: str, kind: Any) -> Any:
 def _schema_of(annotations: Annotations, name: str, source: Any, mode: str) -> dict[str, Any]:
     generate = getattr(source, "model_json_schema", None) or source.json_schema
     try:
-        schema: dict[str, Any] = generate(by_alias=True, mode=mode, schema_generator=_without_titles())
+        schema: dict[str, Any] = generate(by_alias=True, mode=mode, schema_generator=without_titles())
     except Exception as error:
         raise annotations.error(name, f"there is no JSON Schema of its type: {first_line(error)}") from error
     schema.pop("title", None)
@@ -200,7 +211,7 @@ def _schema_of(annotations: Annotations, name: str, source: Any, mode: str) -> d
 
 
 @cache
-def _without_titles() -> type:
+def without_titles() -> type:
     """pydantic's generator without a title per field: it repeats the name, and models are paid by the word."""
     from pydantic.json_schema import GenerateJsonSchema
 
@@ -211,10 +222,6 @@ def _without_titles() -> type:
             return False
 
     return WithoutTitles
-
-
-def _json_form(value: Any) -> Any:
-    return msgspec.to_builtins(value, str_keys=True, enc_hook=_model_form)
 
 
 def _model_form(value: Any) -> Any:

@@ -17,9 +17,13 @@ class Misfit(NamedTuple):
     pointer: str
     text: str
 
+    @property
+    def why(self) -> str:
+        """The text, cut off where it repeats a long value."""
+        return self.text if len(self.text) <= _LONGEST_TEXT else f"{self.text[:_LONGEST_TEXT]}…"
+
     def __str__(self) -> str:
-        text = self.text if len(self.text) <= _LONGEST_TEXT else f"{self.text[:_LONGEST_TEXT]}…"
-        return f"{self.pointer}: {text}" if self.pointer else text
+        return f"{self.pointer}: {self.why}" if self.pointer else self.why
 
 
 def pointer(steps: Iterable[str | int]) -> str:

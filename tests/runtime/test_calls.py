@@ -428,7 +428,7 @@ async def test_a_handler_that_blocks_the_loop_is_named_and_nobody_loses_a_lease(
 
     await mesh.serve(BlockingAgent())
     assert await mesh.call("BlockingAgentTask", {}) == 1
-    assert "held the event loop" in capsys.readouterr().out
+    assert "held the event loop" in capsys.readouterr().err
 
 
 async def test_a_mesh_of_one_tenant_does_not_see_another(url: str) -> None:

@@ -1,0 +1,128 @@
+"""Settings: which place counts, and what is said of those that are wrong."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from agentmesh.config import SETTINGS, Config, load_config, origins
+from agentmesh.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write(text: str, name: str = "agentmesh.yaml") -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_without_anything_the_defaults_hold() -> None:
+    assert load_config(env={}) == Config()
+    assert Config().broker == "local://.agentmesh"
+    assert Config().agents == "agents"
+
+
+def test_the_table_and_the_class_have_the_same_settings_and_defaults() -> None:
+    assert {each.name: each.default for each in SETTINGS} == {each.name: each.default for each in fields(Config)}
+
+
+def test_arguments_come_before_the_environment_before_the_file_before_the_defaults() -> None:
+    write("broker: memory://file\nmodel: of-file\ntenant: of-file\n")
+    env = {"AGENTMESH_BROKER": "memory://env", "AGENTMESH_MODEL": "of-env"}
+    config = load_config(env=env, broker="memory://argument", model=None)
+    assert (config.broker, config.model, config.tenant) == ("memory://argument", "of-env", "of-file")
+    assert config.log_level == "info"
+
+
+def test_each_setting_tells_where_it_comes_from() -> None:
+    write("tenant: of-file\nmodel: of-file\n")
+    found = origins(env={"AGENTMESH_MODEL": "of-env"}, broker="memory://x")
+    assert (found["broker"], found["model"], found["tenant"]) == (
+        "argument broker",
+        "AGENTMESH_MODEL",
+        "agentmesh.yaml",
+    )
+    assert found["log_level"] == "default"
+    assert list(found) == [each.name for each in SETTINGS]
+
+
+def test_an_empty_variable_counts_as_not_given() -> None:
+    assert load_config(env={"AGENTMESH_BROKER": ""}).broker == "local://.agentmesh"
+
+
+def test_openai_s_own_variables_choose_endpoint_and_key() -> None:
+    config = load_config(env={"OPENAI_API_KEY": "sk-secret", "OPENAI_BASE_URL": "http://localhost:1/v1"})
+    assert (config.api_key, config.base_url) == ("sk-secret", "http://localhost:1/v1")
+
+
+def test_the_key_is_not_shown() -> None:
+    assert "sk-secret" not in repr(load_config(env={"OPENAI_API_KEY": "sk-secret"}))
+
+
+def test_a_key_in_a_file_is_refused_without_repeating_it() -> None:
+    write("api_key: sk-secret\n")
+    with pytest.raises(ConfigError, match=r"agentmesh\.yaml:1: api_key: .*OPENAI_API_KEY") as caught:
+        load_config(env={})
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_every_mistake_is_told_at_once_with_its_place_and_a_suggestion() -> None:
+    write("brokr: memory://x\nlog_level: loud\nmodel: 3\n")
+    env = {"AGENTMESH_MODLE": "x", "AGENTMESH_LOG_LEVEL": "warn"}
+    with pytest.raises(ConfigError) as caught:
+        load_config(env=env, tennant="acme", broker="nonsense")
+    lines = str(caught.value).splitlines()
+    assert lines == [
+        "agentmesh.yaml:1: brokr: There is no setting 'brokr'. Did you mean 'broker'?",
+        "agentmesh.yaml:2: log_level: log_level is one of debug, info, warning, error, not 'loud'.",
+        "agentmesh.yaml:3: model: model is a text, not 3.",
+        "AGENTMESH_MODLE: There is no such setting. Did you mean 'AGENTMESH_MODEL'?",
+        "argument tennant: There is no such setting. Did you mean 'tenant'?",
+        "argument broker: broker is an address such as local://DIR, not 'nonsense'.",
+        "AGENTMESH_LOG_LEVEL: log_level is one of debug, info, warning, error, not 'warn'. Did you mean 'warning'?",
+    ]
+
+
+def test_variables_of_the_prefix_that_resemble_no_setting_are_somebody_s_own() -> None:
+    load_config(env={"AGENTMESH_CLUSTER_TESTS": "1", "AGENTMESH_X": "1"})
+
+
+def test_the_log_level_is_read_in_any_case() -> None:
+    assert load_config(env={"AGENTMESH_LOG_LEVEL": "DEBUG"}).log_level == "debug"
+
+
+def test_folders_in_a_file_are_meant_from_where_the_file_is() -> None:
+    path = write("broker: local://data\nagents: bots\n", "deep/project/agentmesh.yaml")
+    for given in (path, path.parent, str(path)):
+        config = load_config(given, env={})
+        assert (config.broker, config.agents) == ("local://deep/project/data", "deep/project/bots")
+    assert load_config(path, env={"AGENTMESH_BROKER": "local://data"}).broker == "local://data"
+
+
+def test_an_absolute_folder_in_a_file_stays(tmp_path: Path) -> None:
+    path = write(f"broker: local://{tmp_path}/data\n", "deep/agentmesh.yaml")
+    assert load_config(path, env={}).broker == f"local://{tmp_path}/data"
+
+
+@pytest.mark.parametrize("text", ["- a\n", "broker: [1\n", "just text\n", "broker: !!python/name:os.system ''\n"])
+def test_a_file_that_is_no_mapping_of_settings_is_named(text: str) -> None:
+    write(text)
+    with pytest.raises(ConfigError, match=r"agentmesh\.yaml:\d"):
+        load_config(env={})
+
+
+def test_an_empty_file_and_empty_settings_say_nothing() -> None:
+    write("# nothing\n")
+    assert load_config(env={}) == Config()
+    write("broker:\nmodel:\n")
+    assert load_config(env={}) == Config()
+
+
+def test_a_file_that_was_asked_for_must_be_there() -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: .*No such file"):
+        load_config("nowhere.yaml", env={})

@@ -33,6 +33,7 @@ check: setup ## lint, types, layers
 	@echo "Checking style, types and layers"
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --strict --explicit-package-bases agents
 	@$(BIN)/lint-imports --no-cache | tail -n 4
 
 format: setup ## let ruff format the code

@@ -10,16 +10,36 @@ It is one pure function of (entries, now), the same for every backend, reader an
    none.
 5. The first terminal that counts ends it. Whatever follows is kept in the log and never shown.
 6. `timed_out` is derived: nothing counts after the deadline, and once it has passed the call has timed out.
+
+Anybody may append: an entry whose data has not the shape of its type does not count either.
 """
 
 from collections.abc import Iterable
 from typing import Any, Final
 
-from agentmesh.message import TERMINAL, Entry, Event
+from agentmesh.message import QUESTIONS, TERMINAL, Entry, Event
 
 _VOIDED_BY_A_NEW_OWNER: Final = frozenset({"delta", "artifact", "progress"})
 _WITHOUT_TOKEN: Final = frozenset({"answered", "cancelled", "dead_lettered"})
+_NEVER: Final = frozenset({"submitted", "timed_out"})
 _TERMINAL_ENTRIES: Final = TERMINAL - {"timed_out"}
+
+_SHAPES: Final[dict[str, dict[str, type]]] = {
+    "submitted": {"topic": str, "skill": str, "deadline": int},
+    "accepted": {"worker": str},
+    "progress": {"message": str},
+    "delta": {"text": str},
+    "artifact": {"name": str, "content_type": str, "data": object},
+    "step": {"key": str, "kind": str, "digest": str},
+    "retrying": {"error": str, "not_before": int},
+    "input_required": {"question": str, "text": str},
+    "answered": {"question": str, "text": str},
+    "completed": {"result": object},
+    "failed": {"error": str, "message": str},
+    "cancelled": {"by": str},
+    "dead_lettered": {"reason": str, "attempts": int},
+}
+"""What readers may rely on in the data of each type; a type that is not here may carry anything."""
 
 
 class CallState:
@@ -57,7 +77,7 @@ class CallState:
     @property
     def deadline(self) -> int:
         """In ms UTC; 0: none."""
-        return int(self.submitted["deadline"]) if self.submitted else 0
+        return self.submitted["deadline"] if self.submitted else 0
 
     def add(self, entry: Entry) -> Event | None:
         """Take in the next entry of the log. Returns the event that a live reader is shown, if it counts."""
@@ -80,18 +100,19 @@ class CallState:
 
     def children(self) -> list[str]:
         """The calls that this one made and has not seen the end of."""
-        return [step["call"] for step in self.steps.values() if "call" in step and "end" not in step]
+        return [step["call"] for step in self.steps.values() if isinstance(step.get("call"), str) and "end" not in step]
 
     def _counts(self, entry: Entry) -> bool:
+        kind = entry.type
         if self.submitted is None:
-            return entry.type == "submitted"
-        if self.terminal or entry.type == "submitted" or (self.deadline and entry.time > self.deadline):
+            return entry.offset == 0 and kind == "submitted" and _is_shaped(entry)
+        if self.terminal or kind in _NEVER or (self.deadline and entry.time > self.deadline) or not _is_shaped(entry):
             return False
-        if entry.type == "accepted":
-            return entry.attempt >= self.attempt
-        if entry.type == "answered":
-            return entry.data["question"] in self.questions
-        return entry.type in _WITHOUT_TOKEN or (entry.token == self.token and self.token != "")
+        if kind == "accepted":
+            return entry.attempt >= max(self.attempt, 1) and entry.token != ""
+        if kind == "answered" and entry.data["question"] not in self.questions:
+            return False
+        return entry.token == self.token if entry.token else kind in _WITHOUT_TOKEN
 
     def _apply(self, entry: Entry, event: Event) -> None:
         kind, data = entry.type, entry.data
@@ -102,7 +123,7 @@ class CallState:
             self.events = [seen for seen in self.events if seen.type not in _VOIDED_BY_A_NEW_OWNER]
         elif kind == "step":
             self.steps[data["key"]] = data
-        elif kind == "input_required":
+        elif kind in QUESTIONS:
             if data["question"] not in self.answers:
                 self.questions[data["question"]] = data["text"]
         elif kind == "answered":
@@ -110,6 +131,13 @@ class CallState:
             self.answers[data["question"]] = data["text"]
         elif kind in _TERMINAL_ENTRIES:
             self.terminal = event
+
+
+def _is_shaped(entry: Entry) -> bool:
+    shape, data = _SHAPES.get(entry.type), entry.data
+    if shape is None:
+        return True
+    return isinstance(data, dict) and all(key in data and isinstance(data[key], kind) for key, kind in shape.items())
 
 
 def fold(entries: Iterable[Entry], now: int, *, slack: int = 0) -> CallState:

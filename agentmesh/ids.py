@@ -60,6 +60,11 @@ def digest(*parts: str | bytes) -> str:
     return base64.b32encode(state.digest()).decode().lower()[:26]
 
 
+def body_digest(body: bytes) -> str:
+    """32 hex digits that stand for a body."""
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
 def keyed_call(tenant: str, topic: str, key: str, kind: Kind = "call") -> str:
     """The id of the call that `start(key=…)` names: the same for the same tenant, topic and key."""
     return f"{kind}-{digest(tenant, topic, key)}"

@@ -10,8 +10,8 @@ K = TypeVar("K", bound=Hashable)
 class Timers(Generic[K]):
     """Keys with a time (ms UTC), in buckets of `resolution` ms, so that adding and removing cost O(1).
 
-    A key falls due at the end of its bucket: never early, and at most `resolution` late. What a bucket leaves behind when
-    all its keys are removed is one int, until its time.
+    A key falls due at the end of its bucket: never early, and at most `resolution` late. What a bucket leaves behind
+    when all its keys are removed is one int, until its time.
     """
 
     def __init__(self, resolution: int) -> None:

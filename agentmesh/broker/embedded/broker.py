@@ -2,22 +2,26 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 from agentmesh.broker.embedded.inboxes import EmbeddedInbox, Inboxes
-from agentmesh.broker.embedded.state import MAX_ROWS, Encoded, State, encode
+from agentmesh.broker.embedded.state import MAX_ROWS, Encoded, State, check_text, encode
 from agentmesh.broker.embedded.store import Store
 from agentmesh.broker.embedded.tasks import LeaseRequest
 from agentmesh.broker.embedded.turns import Turns
 from agentmesh.clock import Clock, resolve
 from agentmesh.contracts import Append, Delivery, Inbox, Lease, LogInfo, Stored, TopicStats
-from agentmesh.ids import check_lite_topic, check_topic
-from agentmesh.message import CALL_DEADLINE, Draft, Entry, Message, decode_message, encode_message
+from agentmesh.errors import PayloadCorrupt
+from agentmesh.ids import check_lite_topic, check_topic, kind_of
+from agentmesh.message import CALL_DEADLINE, RUN_DEADLINE, Draft, Entry, Message, decode_message, encode_message
 
 News = Mapping[str, Literal["cancelled", "lost"]]
 Rows = list[tuple[Any, ...]]
+T = TypeVar("T")
+
+_LAST_TIME: Final = 2**53
 
 
 class EmbeddedBroker:
@@ -43,22 +47,23 @@ class EmbeddedBroker:
         await self._turns.submit(self._state.remove if delivery is None else self._state.declare, topic, delivery)
 
     async def publish(self, message: Message) -> bool:
-        check_lite_topic(message.log)
-        if not message.deadline:
-            message = msgspec.structs.replace(message, deadline=self._clock.now() + CALL_DEADLINE)
-        return await self._turns.submit(self._state.publish, message, encode_message(message), size=len(message.body))
+        message, raw = self._prepare(message)
+        return await self._turns.submit(self._state.publish, message, raw, size=len(raw))
 
     async def lease(self, topics: Sequence[str], limit: int, wait: float, *, worker: str) -> Sequence[Lease]:
-        future: asyncio.Future[Sequence[Lease]] = self._turns.new_future()
+        check_text(worker)
+        request = LeaseRequest(topics, limit, worker, _dismiss(self._turns.new_future()))
         try:
-            await self._turns.submit(self._state.request, LeaseRequest(topics, limit, worker, future))
-            return await self._turns.within(future, wait, ())
+            await self._turns.submit(self._state.request, request)
+            return await self._turns.within(request.future, wait, ())
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                for lease in future.result():  # granted to nobody: give them back
-                    self._turns.submit(self._state.nack, lease, "", 0, "", ())
-            future.cancel()
+            if not self._turns.closed:
+                for lease in request.granted:  # to nobody: give them back
+                    _dismiss(self._turns.submit(self._state.nack, lease, "", 0, "", ()))
             raise
+        finally:
+            self._state.withdraw(request)
+            request.future.cancel()
 
     async def extend(self, worker: str, tokens: Sequence[str], wait: float) -> News:
         self._turns.check_open()
@@ -89,13 +94,12 @@ class EmbeddedBroker:
         publishes: Sequence[Message] = (),
         expect: int | None = None,
     ) -> None:
-        encoded = [(append.lite_topic, append.expect, encode(append.entries)) for append in appends]
+        encoded = [(check_lite_topic(append.lite_topic), append.expect, encode(append.entries)) for append in appends]
         if expect is not None and encoded:
             encoded[0] = (encoded[0][0], expect, encoded[0][2])
-        pairs = [(message, encode_message(message)) for message in publishes]
-        await self._turns.submit(
-            self._state.ack, lease, encoded, pairs, size=_size(encoded) + sum(len(p[1]) for p in pairs)
-        )
+        pairs = [self._prepare(message) for message in publishes]
+        rows, size = _weigh([entries for _, _, entries in encoded], pairs)
+        await self._turns.submit(self._state.ack, lease, encoded, pairs, size=size, rows=rows)
 
     async def nack(
         self,
@@ -106,8 +110,18 @@ class EmbeddedBroker:
         dead: str = "",
         publishes: Sequence[Message] = (),
     ) -> None:
-        pairs = [(message, encode_message(message)) for message in publishes]
-        await self._turns.submit(self._state.nack, lease, error, not_before, dead, pairs)
+        pairs = [self._prepare(message) for message in publishes]
+        rows, size = _weigh((), pairs)
+        await self._turns.submit(
+            self._state.nack,
+            lease,
+            _printable(error),
+            _check_time(not_before),
+            _printable(dead),
+            pairs,
+            size=size + len(lease.message.body),
+            rows=rows,
+        )
 
     async def stats(self, topics: Sequence[str] = ()) -> Sequence[TopicStats]:
         self._turns.check_open()
@@ -141,9 +155,12 @@ class EmbeddedBroker:
         title: str = "",
     ) -> int:
         check_lite_topic(lite_topic)
+        check_text(title)
         encoded = encode(entries)
-        size = sum(len(content) for _, _, content in encoded)
-        return await self._turns.submit(self._state.append, lite_topic, encoded, expect, lease, title, size=size)
+        rows, size = _weigh([encoded], ())
+        return await self._turns.submit(
+            self._state.append, lite_topic, encoded, expect, lease, title, size=size, rows=rows
+        )
 
     async def read(
         self, lite_topic: str, after: int = -1, limit: int = 1000, since: int | None = None
@@ -190,8 +207,20 @@ class EmbeddedBroker:
         """Rows of the store, as committed."""
         return self._store.query(name, *arguments)
 
+    def _prepare(self, message: Message) -> tuple[Message, bytes]:
+        """The message with its default deadline, and as bytes."""
+        check_lite_topic(message.log)
+        if not message.deadline:
+            lifetime = RUN_DEADLINE if kind_of(message.id) == "run" else CALL_DEADLINE
+            message = msgspec.structs.replace(message, deadline=self._clock.now() + lifetime)
+        _check_time(message.deadline)
+        _check_time(message.not_before)
+        return message, encode_message(message)
+
     def _tell(self) -> None:
         """After a commit: wake the readers, and tell the workers about their leases."""
+        if self._state.expired:
+            self._inboxes.expired(self._state.expired)
         if self._state.written:
             self._inboxes.written(self._state.written)
         news: dict[str, dict[str, Literal["cancelled", "lost"]]] = {}
@@ -204,8 +233,35 @@ class EmbeddedBroker:
     def _upkeep(self) -> bool:
         now = self._state.now
         self._inboxes.forget_silent(now)
-        return bool(self._state.logs.remove_expired(now, MAX_ROWS // 4, self._state.changes))
+        self._state.expired = self._state.logs.remove_expired(now, MAX_ROWS // 4, self._state.changes)
+        return bool(self._state.expired)
 
 
-def _size(appends: Sequence[tuple[str, int | None, Encoded]]) -> int:
-    return sum(len(content) for _, _, entries in appends for _, _, content in entries)
+def _weigh(appends: Sequence[Encoded], publishes: Sequence[tuple[Message, bytes]]) -> tuple[int, int]:
+    """About how many rows and bytes an operation writes, so that a transaction stays within its bounds."""
+    rows, size = 4, 0
+    for entries in appends:
+        rows += len(entries) + 1
+        for _, _, content in entries:
+            size += len(content)
+    for _, raw in publishes:
+        rows += 3
+        size += len(raw)
+    return rows, size
+
+
+def _dismiss(future: asyncio.Future[T]) -> asyncio.Future[T]:
+    """Let it fail without anybody looking."""
+    future.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+    return future
+
+
+def _check_time(when: int) -> int:
+    if not 0 <= when <= _LAST_TIME:
+        raise PayloadCorrupt(f"{when} is no time in milliseconds since 1970.")
+    return when
+
+
+def _printable(text: str) -> str:
+    """An error's text may hold what came from outside: lone surrogates become question marks."""
+    return text if text.isascii() else text.encode(errors="replace").decode()

@@ -57,6 +57,8 @@ class Inboxes:
             other.ready.removed(name)
             other.revoked.append(name)
             other.wake()
+        if name in client.revoked:
+            client.revoked.remove(name)
         position = client.committed.get(name, -1) if after is None else after
         client.ready.subscribed(name, position, self._logs.head(name))
         if client.ready:
@@ -106,6 +108,18 @@ class Inboxes:
         self._clients.pop(client.name, None)
         client.wake()
 
+    def expired(self, names: Iterable[str]) -> None:
+        """These LiteTopics were removed: one of the same name begins anew."""
+        for name in names:
+            for client in self._clients.values():
+                client.committed.pop(name, None)
+            for reader in self._interests.clients(name):
+                self._clients[reader].ready.subscribed(name, -1, -1)
+
+    def knows(self, client: Client) -> bool:
+        """False once it was forgotten."""
+        return self._clients.get(client.name) is client
+
     def wake_all(self) -> None:
         """Let every poll return."""
         for client in self._clients.values():
@@ -141,10 +155,10 @@ class EmbeddedInbox:
     async def poll(self, limit: int, wait: float) -> Sequence[Batch]:
         client = self._client()
         deadline = self._now() + round(wait * 1000)
-        while True:
+        while not self._turns.closed and self._inboxes.knows(client):
             batches = self._inboxes.take(client, limit, self._now())
             left = deadline - self._now()
-            if batches or left <= 0 or self._turns.closed:
+            if batches or left <= 0:
                 return batches
             release = client.ready.next_release()
             if release is not None:
@@ -155,6 +169,7 @@ class EmbeddedInbox:
             finally:
                 client.waiter = None
                 client.seen = self._now()
+        return ()
 
     async def commit(self, offsets: Mapping[str, int]) -> None:
         self._inboxes.commit(self._client(), offsets)

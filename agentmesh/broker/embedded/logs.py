@@ -1,5 +1,6 @@
 """The LiteTopics in memory: heads and tails of those in use; the others are read from the store when asked for."""
 
+import re
 from collections.abc import Sequence
 from itertools import islice
 from typing import Final
@@ -15,6 +16,9 @@ _TAILS_IN_MEMORY: Final = 64_000_000
 _TAIL_ENTRIES: Final = 64
 _TTL: Final = {"call": DAY}
 _LONG_TTL: Final = 30 * DAY
+
+_TIMED_CALL: Final = re.compile(r"call-[01][0-9a-f]{31}\Z")
+"""Names in order of time: one after the newest is not there, and need not be looked for. Hashes have no 0 or 1."""
 
 Row = tuple[int, str | None, int, bytes]
 
@@ -46,21 +50,28 @@ class Logs:
         self._logs: dict[str, LogState] = {}
         self._tail_size = 0
         self._next_id = 1
+        self._newest_call = ""
         self._turn_ids: dict[tuple[int, str], int] = {}
+        self._turn_removed: set[str] = set()
 
     def load(self) -> None:
         """Forget what memory holds and start from the store."""
+        last = self._store.query("last_lite_topic")[0][0]
         self._logs.clear()
         self._turn_ids.clear()
+        self._turn_removed.clear()
         self._tail_size = 0
-        self._next_id = self._store.query("last_lite_topic")[0][0] + 1
+        self._next_id = last + 1
+        self._newest_call = self._store.query("newest_call")[0][0]
 
     def find(self, name: str) -> LogState | None:
         """The LiteTopic, if it exists."""
         log = self._logs.get(name)
         if log is None:
+            if name > self._newest_call and _TIMED_CALL.match(name):
+                return None
             rows = self._store.query("find_lite_topic", name)
-            if not rows:
+            if not rows or name in self._turn_removed:
                 return None
             number, deadline, expires, following = rows[0]
             log = self._logs[name] = LogState(name, number, following, deadline, expires)
@@ -71,6 +82,8 @@ class Logs:
         log = LogState(name, self._next_id, 0, deadline, _expires(name, deadline, now))
         self._next_id += 1
         self._logs[name] = log
+        if name > self._newest_call and _TIMED_CALL.match(name):
+            self._newest_call = name
         changes.insert_lite_topic.append((name, log.id, title, now, deadline, log.expires))
         changes.rows += 1
         return log
@@ -92,11 +105,16 @@ class Logs:
         if len(log.tail) > 2 * _TAIL_ENTRIES:
             self._tail_size -= sum(len(row[3]) for row in log.tail[:-_TAIL_ENTRIES])
             del log.tail[:-_TAIL_ENTRIES]
+        if now > log.deadline:
+            self._touch(log, now, changes)
+        return offset
+
+    def _touch(self, log: LogState, now: int, changes: Changes) -> None:
         expires = _expires(log.name, log.deadline, now)
         if expires != log.expires:
             log.expires = expires
             changes.update_expires.append((expires, log.name))
-        return offset
+            changes.rows += 1
 
     def head(self, name: str) -> int:
         """The offset of the last entry; −1 if there is none."""
@@ -125,9 +143,10 @@ class Logs:
     def settle(self) -> None:
         """After a turn: give back memory beyond the bounds, oldest first."""
         self._turn_ids.clear()
+        self._turn_removed.clear()
         if len(self._logs) > _LOGS_IN_MEMORY:
             for name in list(islice(self._logs, _LOGS_IN_MEMORY // 4)):
-                self._tail_size -= sum(len(row[3]) for row in self._logs.pop(name).tail)
+                self._forget(name)
         if self._tail_size > _TAILS_IN_MEMORY:
             for log in self._logs.values():
                 log.tail.clear()
@@ -140,9 +159,15 @@ class Logs:
             changes.delete_entries.append((number,))
             changes.delete_lite_topic.append((name,))
             changes.rows += 2
-            self._logs.pop(name, None)
+            self._forget(name)
+            self._turn_removed.add(name)
             names.append(name)
         return names
+
+    def _forget(self, name: str) -> None:
+        log = self._logs.pop(name, None)
+        if log:
+            self._tail_size -= sum(len(row[3]) for row in log.tail)
 
     def _offset_of(self, log: LogState, entry_id: str) -> int | None:
         known = self._turn_ids.get((log.id, entry_id))

@@ -1,9 +1,12 @@
 -- name: insert_lite_topic
 insert into lite_topic (name, id, title, created, deadline, expires) values (?, ?, ?, ?, ?, ?);
 -- name: insert_task
-insert into task (position, topic, attempt, token, lost, raised, not_before, message) values (?, ?, 0, '', 0, 0, ?, ?);
+insert into task (position, topic, attempt, token, lost, raised, not_before, cancelled, message)
+values (?, ?, 0, '', 0, 0, ?, 0, ?);
 -- name: update_task
 update task set attempt = ?, token = ?, lost = ?, raised = ?, not_before = ? where position = ?;
+-- name: cancel_task
+update task set cancelled = 1 where position = ?;
 -- name: insert_entry
 insert into entry (lite_topic, offset, time, id, content) values (?, ?, ?, ?, ?);
 -- name: update_expires
@@ -28,13 +31,15 @@ delete from lite_topic where name = ?;
 -- name: topics
 select name, delivery from topic;
 -- name: tasks
-select position, attempt, token, lost, raised, not_before, message from task order by position;
+select position, attempt, token, lost, raised, not_before, cancelled, message from task order by position;
 -- name: task_message
 select message from task where position = ?;
 -- name: last_position
 select max(coalesce((select max(position) from task), 0), coalesce((select max(position) from dead), 0));
 -- name: last_lite_topic
 select coalesce(max(lite_topic), 0) from entry;
+-- name: newest_call
+select coalesce(max(name), '') from lite_topic where name >= 'call-0' and name < 'call-2';
 -- name: cards
 select topic, version, card, registered from card order by topic, version;
 -- name: card_digest
@@ -49,7 +54,7 @@ select offset from entry where lite_topic = ? and id = ?;
 select offset, id, time, content from entry
  where lite_topic = ? and offset > ? and time >= ? order by offset limit ?;
 -- name: list_lite_topics
-select l.name, l.title, l.created, (select max(offset) + 1 from entry where lite_topic = l.id),
+select l.name, l.title, (select max(offset) + 1 from entry where lite_topic = l.id), l.created,
        (select time from entry where lite_topic = l.id order by offset desc limit 1)
   from lite_topic l where l.name > ? and l.name >= ? and l.name < ? order by l.name limit ?;
 -- name: expired_lite_topics

@@ -23,6 +23,7 @@ create table task (
     lost integer not null,
     raised integer not null,
     not_before integer not null,
+    cancelled integer not null,            -- 1: the call was cancelled while a worker held it
     message blob not null                  -- the envelope
 );
 

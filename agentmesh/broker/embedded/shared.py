@@ -13,6 +13,13 @@ class Shared:
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[EmbeddedBroker, asyncio.AbstractEventLoop]] = {}
+        self._inherited: list[object] = []
+
+    def disown(self) -> None:
+        """In a forked child: what is open is the parent's. It is kept, since to close it would touch the parent's file
+        (sqlite.org/howtocorrupt.html, 2.6)."""
+        self._inherited.extend(self._open.values())
+        self._open.clear()
 
     def open(self, url: str, make: Callable[[Callable[[], None]], EmbeddedBroker]) -> EmbeddedBroker:
         """The open broker of `url`, else what `make` makes; it gets what to call when the broker is closed.
@@ -30,7 +37,7 @@ class Shared:
             found[0].abandon()
 
         def forget() -> None:
-            del self._open[url]
+            self._open.pop(url, None)
 
         broker = make(forget)
         self._open[url] = broker, loop

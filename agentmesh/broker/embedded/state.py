@@ -15,7 +15,7 @@ from agentmesh.broker.embedded.tasks import LeaseRequest, Task, Tasks, Topic
 from agentmesh.clock import resolve
 from agentmesh.contracts import Delivery, Lease, TopicStats
 from agentmesh.errors import Conflict, LeaseLost, PayloadCorrupt, TopicNotFound
-from agentmesh.ids import digest, new_token
+from agentmesh.ids import body_digest, new_token
 from agentmesh.message import Draft, Message, encode_content, encode_message
 from agentmesh.scheduling.retry import Dead, after_lost
 
@@ -37,6 +37,7 @@ class State:
         self.now = now
         self.changes = Changes()
         self.written: dict[str, None] = {}
+        self.expired: list[str] = []
         self.news: list[tuple[str, str, Literal["cancelled", "lost"]]] = []
         self.granted: list[LeaseRequest] = []
         self.offers: dict[str, None] = {}
@@ -49,16 +50,19 @@ class State:
 
     def settle(self) -> None:
         """The turn is committed and told."""
-        self.written, self.news, self.granted = {}, [], []
+        self._forget_told()
         self.logs.settle()
         self.tasks.settle()
 
     def reload(self) -> None:
         """Make memory what the store says: at the start, and after a commit that failed."""
-        self.written, self.news, self.granted = {}, [], []
+        self._forget_told()
         self.tasks.load(self.now)
         self.logs.load()
         self.offers = dict.fromkeys(self.tasks.topics)
+
+    def _forget_told(self) -> None:
+        self.written, self.expired, self.news, self.granted = {}, [], [], []
 
     def next_due(self) -> int | None:
         """When `due` has something to do (ms)."""
@@ -68,13 +72,13 @@ class State:
     def due(self) -> None:
         """Deal with what fell due: leases that ran out, delays that are over, deadlines."""
         tasks, now = self.tasks, self.now
-        for token in tasks.leases.due(now, MAX_ROWS // 4):
+        for token in tasks.leases.due(now, MAX_ROWS // 8):
             self._lose(tasks.by_token[token])
         for position in tasks.delayed.due(now, MAX_ROWS):
             task = tasks.by_position[position]
             tasks.wait(task, now)
             self.offers[task.message.topic] = None
-        for position in tasks.deadlines.due(now, MAX_ROWS // 4):
+        for position in tasks.deadlines.due(now, MAX_ROWS // 8):
             task = tasks.by_position[position]
             if not task.token:  # a running one is ended by its worker, or when its lease runs out
                 self._drop(task)
@@ -108,17 +112,25 @@ class State:
         """Move a task to the dead letters and say so in its log."""
         message = self.tasks.message(task)
         raw = encode_message(message)
+        entries = encode([Draft("dead_lettered", {"reason": reason, "attempts": task.attempt})])
         self.changes.insert_dead.append((message.topic, self.now, task.attempt, reason, raw))
         self.changes.grow(1, len(raw))
         self._drop(task)
-        self._write_all(message.log, encode([Draft("dead_lettered", {"reason": reason, "attempts": task.attempt})]))
+        self._write_all(message.log, entries)
 
     def request(self, request: LeaseRequest) -> None:
         for name in request.topics:
             self.topic(name)
         for name in request.topics:
-            self.topic(name).requests.append(request)
+            self.topic(name).requests[request] = None
             self.offers[name] = None
+
+    def withdraw(self, request: LeaseRequest) -> None:
+        """The worker does not wait any more."""
+        for name in request.topics:
+            topic = self.tasks.topics.get(name)
+            if topic:
+                topic.requests.pop(request, None)
 
     def grant(self) -> None:
         """Match workers that wait with tasks that wait, until one of both or the transaction's room runs out."""
@@ -126,9 +138,9 @@ class State:
         for name in offers:
             topic = self.tasks.topics.get(name)
             while topic and topic.requests and topic.waiting:
-                request = topic.requests[0]
+                request = next(iter(topic.requests))
                 if request.closed or request.future.done():
-                    topic.requests.popleft()
+                    del topic.requests[request]
                     continue
                 if self.changes.rows >= MAX_ROWS:
                     self.offers[name] = None
@@ -136,7 +148,8 @@ class State:
                 self._grant_request(topic, request)
 
     def _grant_request(self, topic: Topic, request: LeaseRequest) -> None:
-        while len(request.granted) < request.limit:
+        granted: list[Lease] = []
+        while len(granted) < request.limit and self.changes.rows < MAX_ROWS:
             position = topic.waiting.take()
             if position is None:
                 break
@@ -144,9 +157,9 @@ class State:
             if task.message.deadline <= self.now:
                 self._drop(task)
             else:
-                request.granted.append(self._hand_out(task, request.worker))
-        if request.granted:
-            request.closed = True
+                granted.append(self._hand_out(task, request.worker))
+        if granted:
+            request.granted, request.closed = granted, True
             self.granted.append(request)
 
     def _hand_out(self, task: Task, worker: str) -> Lease:
@@ -188,6 +201,8 @@ class State:
     def remove(self, name: str, _: None) -> None:
         topic = self.topic(name)
         for task in [task for task in self.tasks.by_position.values() if task.message.topic == name]:
+            if task.token:
+                self.news.append((task.worker, task.token, "lost"))
             self._bury(task, "its topic was removed")
         for request in topic.requests:
             resolve(request.future, ())
@@ -209,16 +224,28 @@ class State:
 
     def _is_known(self, message: Message) -> bool:
         """Whether this id was published before. Raises `Conflict` if it was with something else."""
-        entries = self.logs.read(message.log, -1, 1)
-        if not entries:
+        if self.logs.find(message.log) is None:
             return False
-        first = entries[0].data if entries[0].type == "submitted" else {}
-        if (first.get("topic"), first.get("skill"), first.get("digest")) != _identity(message):
-            raise Conflict(
-                f"{message.id} was started before with another topic, skill or input. "
-                "A key names one call: use another key for another input."
-            )
+        entries = self.logs.read(message.log, -1, 1)
+        first = entries[0].data if entries and entries[0].type == "submitted" else None
+        if not isinstance(first, dict) or tuple(map(first.get, ("topic", "skill", "digest"))) != _identity(message):
+            raise _other(message)
         return True
+
+    def _check_publishes(
+        self,
+        publishes: Sequence[tuple[Message, bytes]],
+        appends: Sequence[tuple[str, int | None, Encoded]] = (),
+    ) -> None:
+        """Refuse what could fail halfway: an operation does all that it says, or nothing."""
+        new: dict[str, tuple[str, str, str]] = {}
+        for message, _ in publishes:
+            self.topic(message.topic)
+            if not self._is_known(message) and new.setdefault(message.log, _identity(message)) != _identity(message):
+                raise _other(message)
+        for name, _, _ in appends:
+            if name in new:
+                raise Conflict(f"{name} begins with its publish. Append to it once that is stored.")
 
     def ack(
         self,
@@ -229,9 +256,8 @@ class State:
         task = self._held(lease)
         for name, expect, _ in appends:
             self._check_expected(name, expect)
-        for message, _ in publishes:
-            self.topic(message.topic)
-            self._is_known(message)
+        if publishes:
+            self._check_publishes(publishes, appends)
         self._drop(task)
         for name, _, entries in appends:
             self._write_all(name, entries)
@@ -242,17 +268,18 @@ class State:
         self, lease: Lease, error: str, not_before: int, dead: str, publishes: Sequence[tuple[Message, bytes]]
     ) -> None:
         task = self._held(lease)
-        if task.cancelled:
+        self._check_publishes(publishes)
+        if task.cancelled or (not dead and task.message.deadline <= self.now):
             self._drop(task)
         elif dead:
             self._bury(task, dead)
         else:
-            self.tasks.free(task)
             if error:
-                task.raised += 1
                 retrying = {"attempt": lease.attempt, "error": error, "not_before": not_before}
                 entry = Draft("retrying", retrying, attempt=lease.attempt, token=lease.token)
-                self._write_all(lease.message.log, encode([entry]))
+                self._write_all(task.message.log, encode([entry]))
+                task.raised += 1
+            self.tasks.free(task)
             task.not_before = not_before
             self.tasks.wait(task, self.now)
             self.changes.update_task.append(task.update_row())
@@ -296,6 +323,8 @@ class State:
             return
         if task.token:
             task.cancelled = True
+            self.changes.cancel_task.append((task.position,))
+            self.changes.rows += 1
             self.news.append((task.worker, task.token, "cancelled"))
         else:
             self._drop(task)
@@ -310,11 +339,28 @@ def encode(entries: Sequence[Draft]) -> Encoded:
     for draft in entries:
         if draft.id.startswith("@"):
             raise PayloadCorrupt(f"An entry's id cannot begin with '@': {draft.id!r}.")
+        check_text(draft.id)
     return [(draft.id, draft.type, encode_content(draft)) for draft in entries]
 
 
+def check_text(text: str) -> None:
+    """Raises `PayloadCorrupt` for text that cannot be stored: lone halves of surrogate pairs."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise PayloadCorrupt(f"{text!r} is no Unicode text: {error.reason}.") from error
+
+
+def _other(message: Message) -> Conflict:
+    return Conflict(
+        f"{message.id} was started before with another topic, skill or input. "
+        "A key names one call: use another key for another input."
+    )
+
+
 def _identity(message: Message) -> tuple[str, str, str]:
-    return message.topic, message.skill, digest(message.body)
+    return message.topic, message.skill, body_digest(message.body)
 
 
 def _submitted(message: Message) -> bytes:
@@ -333,7 +379,7 @@ def _submitted(message: Message) -> bytes:
                 "principal": message.principal,
                 "session": message.session,
                 "parent": message.parent,
-                "digest": digest(message.body),
+                "digest": body_digest(message.body),
             },
         )
     )

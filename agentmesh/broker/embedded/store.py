@@ -15,9 +15,12 @@ _APPLICATION_ID: Final = 0x414D5348
 _CHECKPOINT_BYTES: Final = 4_000_000
 
 _WRITES: Final = (
+    "delete_entries",
+    "delete_lite_topic",
     "insert_lite_topic",
     "insert_task",
     "update_task",
+    "cancel_task",
     "insert_entry",
     "update_expires",
     "delete_task",
@@ -26,8 +29,6 @@ _WRITES: Final = (
     "delete_topic",
     "insert_card",
     "delete_card",
-    "delete_entries",
-    "delete_lite_topic",
 )
 
 
@@ -44,9 +45,12 @@ class Changes:
 
     __slots__ = (*_WRITES, "rows", "size")
 
+    delete_entries: list[tuple[Any, ...]]
+    delete_lite_topic: list[tuple[Any, ...]]
     insert_lite_topic: list[tuple[Any, ...]]
     insert_task: list[tuple[Any, ...]]
     update_task: list[tuple[Any, ...]]
+    cancel_task: list[tuple[Any, ...]]
     insert_entry: list[tuple[Any, ...]]
     update_expires: list[tuple[Any, ...]]
     delete_task: list[tuple[Any, ...]]
@@ -55,8 +59,6 @@ class Changes:
     delete_topic: list[tuple[Any, ...]]
     insert_card: list[tuple[Any, ...]]
     delete_card: list[tuple[Any, ...]]
-    delete_entries: list[tuple[Any, ...]]
-    delete_lite_topic: list[tuple[Any, ...]]
 
     def __init__(self) -> None:
         for name in _WRITES:
@@ -101,10 +103,12 @@ class Store:
                 if rows:
                     db.executemany(SQL[name], rows)
             db.execute("commit")
-        except sqlite3.Error as error:
+        except Exception as error:
             if db.in_transaction:
                 db.execute("rollback")
-            raise self._unavailable(error) from error
+            if isinstance(error, sqlite3.Error):
+                raise self._unavailable(error) from error
+            raise
         self._written += changes.size + 200 * changes.rows
         if self._written > _CHECKPOINT_BYTES and self.path:
             self._written = 0
@@ -126,12 +130,21 @@ class Store:
         db = sqlite3.connect(
             self.path or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        version = db.execute("pragma user_version").fetchone()[0]
-        if version == 0 and db.execute("select count(*) from sqlite_master").fetchone()[0]:
+        try:
+            self._prepare(db)
+        except BaseException:
             db.close()
+            raise
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        """Make the tables of a new file; refuse one that is not ours or of a newer version."""
+        version = db.execute("pragma user_version").fetchone()[0]
+        owner = db.execute("pragma application_id").fetchone()[0]
+        used = version or owner or db.execute("select count(*) from sqlite_master").fetchone()[0]
+        if used and owner != _APPLICATION_ID:
             raise BrokerUnavailable(f"{self.path} is a database of something else. Choose another folder for the mesh.")
         if version > SCHEMA_VERSION:
-            db.close()
             raise BrokerUnavailable(
                 f"{self.path} has schema {version}, and this agentmesh knows up to {SCHEMA_VERSION}: "
                 "it was written by a newer one. Upgrade, or choose another folder."
@@ -145,7 +158,6 @@ class Store:
                 f"begin immediate; {schema} pragma application_id = {_APPLICATION_ID}; "
                 f"pragma user_version = {SCHEMA_VERSION}; commit;"
             )
-        return db
 
     def _start_checkpoint(self) -> None:
         """Move what the WAL holds into the file, in a thread, so that it does not grow without bound."""
@@ -173,7 +185,12 @@ class Store:
             return BrokerUnavailable(f"{where} cannot be written ({text}). Check that the folder is writable.")
         if "malformed" in text or "not a database" in text:
             return BrokerUnavailable(f"{where} is damaged ({text}). `agentmesh doctor` tells what can be read.")
-        return BrokerUnavailable(f"{where}: {text}.")
+        if "disk I/O error" in text:
+            return BrokerUnavailable(
+                f"{where}: the disk reports an error ({text}). Nothing of this turn was stored; "
+                "check the disk's health and any limit on the size of files."
+            )
+        return BrokerUnavailable(f"{where}: {text}. Nothing of this turn was stored.")
 
 
 def prefix_range(prefix: str) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """The tasks of all topics in memory: what waits, what is leased, and what falls due. Rebuilt from the store at open."""
 
 from asyncio import Future
-from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -70,7 +69,7 @@ class Topic:
         self.delivery = delivery
         self.waiting = Waiting()
         self.running = 0
-        self.requests: deque[LeaseRequest] = deque()
+        self.requests: dict[LeaseRequest, None] = {}
 
 
 class Tasks:
@@ -80,7 +79,8 @@ class Tasks:
         self._store = store
         self.topics: dict[str, Topic] = {}
         self.by_token: dict[str, Task] = {}
-        self._freed: dict[str, tuple[str, int, bool]] = {}
+        self._freed: dict[str, tuple[str, int]] = {}
+        self._untrimmed: list[Task] = []
         self._clear()
 
     def _clear(self) -> None:
@@ -92,29 +92,32 @@ class Tasks:
         self.deadlines: Timers[int] = Timers(1000)
         self._next = 1
         self._bodies = 0
+        self._untrimmed.clear()
 
     def load(self, now: int) -> None:
         """Read everything from the store. Leases that this process does not know have run out: their worker is dead."""
-        leases = {token: (task.worker, task.expires, task.cancelled) for token, task in self.by_token.items()}
-        leases.update(self._freed)
+        topics = self._store.query("topics")
+        last = self._store.query("last_position")[0][0]
+        rows = self._store.query("tasks")
+        leases = {token: (task.worker, task.expires) for token, task in self.by_token.items()} | self._freed
         before = self.topics
         self._clear()
+        self._freed.clear()
         self.topics = {}
-        for name, delivery in self._store.query("topics"):
+        for name, delivery in topics:
             topic = self.topics[name] = Topic(name, msgspec.msgpack.decode(delivery, type=Delivery))
             if name in before:
                 topic.requests = before[name].requests
-        self._next = self._store.query("last_position")[0][0] + 1
-        for position, attempt, token, lost, raised, not_before, raw in self._store.query("tasks"):
+        self._next = last + 1
+        for position, attempt, token, lost, raised, not_before, cancelled, raw in rows:
             task = Task(position, decode_message(raw), not_before)
-            task.attempt, task.lost, task.raised = attempt, lost, raised
+            task.attempt, task.lost, task.raised, task.cancelled = attempt, lost, raised, bool(cancelled)
             self._insert(task)
             if token:
-                worker, expires, cancelled = leases.get(token, ("", now, False))
-                self.hold(task, token, worker, expires)
-                task.cancelled = cancelled
+                self.hold(task, token, *leases.get(token, ("", 0)))
             else:
                 self.wait(task, now)
+        self._trim()
 
     def add(self, message: Message, now: int) -> Task:
         """A new task, waiting."""
@@ -144,7 +147,7 @@ class Tasks:
 
     def free(self, task: Task) -> None:
         """End its lease."""
-        self._freed[task.token] = (task.worker, task.expires, task.cancelled)
+        self._freed[task.token] = (task.worker, task.expires)
         del self.by_token[task.token]
         self.leases.remove(task.token)
         self.topics[task.message.topic].running -= 1
@@ -165,6 +168,7 @@ class Tasks:
     def settle(self) -> None:
         """The turn is committed: the leases that it ended are over for good."""
         self._freed.clear()
+        self._trim()
 
     def message(self, task: Task) -> Message:
         """The whole message; bodies beyond what memory is given for them come from the store."""
@@ -174,13 +178,19 @@ class Tasks:
 
     def _insert(self, task: Task) -> None:
         message = task.message
-        size = len(message.body)
-        if self._bodies + size > _BODIES_IN_MEMORY:
-            task.message = msgspec.structs.replace(message, body=b"")
-            task.trimmed = True
-        else:
-            self._bodies += size
+        self._bodies += len(message.body)
+        if self._bodies > _BODIES_IN_MEMORY:
+            self._untrimmed.append(task)
         self.by_position[task.position] = task
         self.by_log[message.log] = task
         if message.deadline:
             self.deadlines.set(task.position, message.deadline)
+
+    def _trim(self) -> None:
+        """Leave the bodies beyond the bound to the store, which has them by now."""
+        for task in self._untrimmed:
+            if self.by_position.get(task.position) is task:
+                self._bodies -= len(task.message.body)
+                task.message = msgspec.structs.replace(task.message, body=b"")
+                task.trimmed = True
+        self._untrimmed.clear()

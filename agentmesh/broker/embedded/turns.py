@@ -7,6 +7,7 @@ stored. When a commit fails, memory is read back from the store, and exactly the
 """
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -41,6 +42,7 @@ class Turns:
         upkeep: Callable[[], bool],
     ) -> None:
         self.closed = False
+        self._pid = os.getpid()
         self._store = store
         self._state = state
         self._clock = clock
@@ -48,26 +50,35 @@ class Turns:
         self._upkeep = upkeep
         self._upkeep_at = clock.now() + _UPKEEP
         self._loop = asyncio.get_running_loop()
-        self._operations: deque[tuple[Callable[..., Any], tuple[Any, ...], int, asyncio.Future[Any]]] = deque()
+        self._operations: deque[tuple[Callable[..., Any], tuple[Any, ...], int, int, asyncio.Future[Any]]] = deque()
         self._scheduled = False
         self._timer: Timer | None = None
         self._timer_at = 0
         self._failing = False
+        self._unread = ""
         self._schedule()
 
-    def submit(self, apply: Callable[..., T], *arguments: Any, size: int = 0) -> asyncio.Future[T]:
-        """Queue `apply(*arguments)`, which writes about `size` bytes. The future resolves after the COMMIT."""
+    def submit(
+        self, apply: Callable[..., T], *arguments: Any, size: int = 0, rows: int = _ROWS_OF_AN_OPERATION
+    ) -> asyncio.Future[T]:
+        """Queue `apply(*arguments)`, which writes about `rows` rows of `size` bytes together. The future resolves after
+        the COMMIT.
+        """
         self.check_open()
         if asyncio.get_running_loop() is not self._loop:
             raise BrokerUnavailable("This mesh belongs to another event loop. Open one of its own there.")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._operations.append((apply, arguments, size, future))
+        self._operations.append((apply, arguments, rows, size, future))
         self._schedule()
         return future
 
     def check_open(self) -> None:
         if self.closed:
             raise BrokerUnavailable("This broker is closed.")
+        if os.getpid() != self._pid:
+            raise BrokerUnavailable("This mesh was opened before a fork. Open it in one process, after the fork.")
+        if self._unread:
+            raise BrokerUnavailable(self._unread)
 
     def new_future(self) -> asyncio.Future[Any]:
         return self._loop.create_future()
@@ -87,7 +98,8 @@ class Turns:
         if self._failing:
             when = self._clock.now() + _PAUSE
         else:
-            when = min(self._state.next_due() or self._upkeep_at, self._upkeep_at)
+            due = self._state.next_due()
+            when = self._upkeep_at if due is None else max(min(due, self._upkeep_at), self._state.now)
         if self._timer is None or when != self._timer_at:
             if self._timer:
                 self._timer.cancel()
@@ -114,15 +126,14 @@ class Turns:
 
     def _turn(self) -> None:
         self._scheduled = False
-        if self.closed:
+        if self.closed or os.getpid() != self._pid:
             return
         state = self._state
         told: Told = []
         state.begin(self._clock.now())
         try:
             if self._failing:
-                self._store.probe(state.now)
-                self._failing = False
+                self._recover()
             self._due()
             self._apply(told)
             state.grant()
@@ -149,8 +160,8 @@ class Turns:
     def _apply(self, told: Told) -> None:
         changes = self._state.changes
         while self._operations:
-            apply, arguments, size, future = self._operations[0]
-            full = changes.rows + _ROWS_OF_AN_OPERATION > MAX_ROWS or changes.size + size > MAX_BYTES
+            apply, arguments, rows, size, future = self._operations[0]
+            full = changes.rows + rows > MAX_ROWS or changes.size + size > MAX_BYTES
             if full and changes.rows:
                 return
             self._operations.popleft()
@@ -189,4 +200,22 @@ class Turns:
             request.future.set_exception(failed)
         if not self._failing:
             self._failing = True
+            self._reload()
+
+    def _recover(self) -> None:
+        """Go on if the store can be written again."""
+        self._store.probe(self._state.now)
+        if self._unread:
+            self._reload()
+        if self._unread:
+            raise BrokerUnavailable(self._unread)
+        self._failing = False
+
+    def _reload(self) -> None:
+        """Read memory back from the store. Until that succeeds nobody reads and nobody writes."""
+        try:
             self._state.reload()
+        except MeshError as error:
+            self._unread = str(error)
+        else:
+            self._unread = ""

@@ -1,0 +1,72 @@
+"""`agentmesh chat`: one goal after the other, in a session that remembers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+from uuid import uuid4
+
+import typer
+
+from agentmesh.cli import options
+from agentmesh.cli.opening import agent_folders, finish, opened
+
+if TYPE_CHECKING:
+    from agentmesh.mesh import Mesh
+
+PROMPT: Final = "You > "
+EPILOG = """[bold]Examples[/bold]
+  agentmesh chat
+  agentmesh chat --session trip
+  agentmesh chat --agents ../team/agents < questions.txt
+
+Each line is a goal; the answers before it are known to the next one. Ctrl-C cancels the run that is under way;
+at the prompt it leaves, as do Ctrl-D and /exit. The session goes on with --session NAME, in any process."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG, rich_help_panel="Work")(chat)
+
+
+def chat(
+    agents: options.AgentPaths = None,
+    session: Annotated[
+        str, typer.Option("--session", "-s", metavar="NAME", show_default=False, help="The session to go on with.")
+    ] = "",
+    mesh: options.MeshUrl = None,
+    verbose: options.Verbose = 0,
+) -> int:
+    """Talk to a supervisor: every line is a goal, and the session remembers.
+
+    The agents of this folder are served by this process, and so is a supervisor unless one is alive.
+    """
+    return finish(_chat(agents, session or f"chat-{uuid4().hex[:8]}", mesh, verbose))
+
+
+async def _chat(agents: list[Path] | None, session: str, url: str | None, verbose: int) -> int:
+    from agentmesh.cli.lines import read_line
+    from agentmesh.cli.output import note
+
+    async with opened(url, verbose=verbose) as mesh:
+        await mesh.serve(*agent_folders(mesh.config, agents))
+        note(f"session {session} (agentmesh chat --session {session} goes on with it; Ctrl-D leaves)")
+        code = 0
+        while True:
+            line = await read_line(PROMPT)
+            if not line or line == "/exit":
+                return code
+            code = await _turn(mesh, line, session)
+
+
+async def _turn(mesh: "Mesh", goal: str, session: str) -> int:
+    """One goal, to its answer. What goes wrong is told, and the next goal may be asked."""
+    from agentmesh.cli.exits import exit_code, report
+    from agentmesh.cli.follow import watch
+    from agentmesh.cli.output import one_line
+    from agentmesh.errors import MeshError
+
+    try:
+        run = await mesh.run(goal, session=session)
+        return await watch(mesh, run, title=one_line(goal, 400), as_json=False, owned=True)
+    except MeshError as error:
+        report(error, as_json=False)
+        return exit_code(error)

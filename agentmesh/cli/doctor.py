@@ -1,0 +1,59 @@
+"""`agentmesh doctor`: is everything in order here, and if not, what to do."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from agentmesh.cli import options
+
+if TYPE_CHECKING:
+    from agentmesh.cli.diagnosis import Finding
+
+EPILOG = """[bold]Examples[/bold]
+  agentmesh doctor
+  agentmesh doctor --model
+  agentmesh doctor --mesh local:///var/lib/mesh --json | jq -r '.[] | select(.status != "ok").fix'
+
+Changes nothing, and asks nothing of the network unless --model is given. Exits with 1 if something fails."""
+_STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG, rich_help_panel="Look and check")(doctor)
+
+
+def doctor(
+    mesh: options.MeshUrl = None,
+    model: Annotated[bool, typer.Option("--model", help="Ask the language model for a word, too.")] = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """Check versions, settings, agents, mesh and model.
+
+    Each thing that is wrong comes with the line that mends it.
+    """
+    from agentmesh.cli.diagnosis import diagnose
+    from agentmesh.cli.exits import FAILED, OK
+    from agentmesh.cli.output import json_document
+
+    findings = diagnose(mesh, ask_model=model)
+    if as_json:
+        json_document([each._asdict() for each in findings])
+    else:
+        for each in findings:
+            _show(each)
+    return FAILED if any(each.status == "fail" for each in findings) else OK
+
+
+def _show(finding: "Finding") -> None:
+    from rich.text import Text
+
+    from agentmesh.cli.output import clean, out
+
+    first, *rest = clean(finding.text).splitlines()
+    line: list[Any] = [(f"{finding.status:<6}", _STYLES[finding.status]), (f"{finding.area:<10}", "bold"), first]
+    out().print(Text.assemble(*line), soft_wrap=True)
+    for each in rest:
+        out().print(Text(f"{'':16}{each}"), soft_wrap=True)
+    if finding.fix:
+        out().print(Text.assemble(f"{'':16}", ("fix: ", "bold"), clean(finding.fix)), soft_wrap=True)

@@ -1,0 +1,79 @@
+"""`agentmesh up`: serve agents until told to stop."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agentmesh.cli import options
+from agentmesh.cli.opening import NEW_AGENT, agent_folders, finish, opened, serve_supervisor
+from agentmesh.errors import ConfigError
+
+EPILOG = """[bold]Examples[/bold]
+  agentmesh up
+  agentmesh up agents/weather agents/travel
+  agentmesh up --mesh local:///var/lib/mesh --drain 60
+
+Ctrl-C or SIGTERM: takes no more tasks, lets what runs end, and gives back the rest for the next process to do. A second
+Ctrl-C does not wait. Both end it with exit code 0."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG, rich_help_panel="Work")(up)
+
+
+def up(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            show_default=False,
+            help="Agents' folders, or folders of them. Else the configured one: agents/.",
+        ),
+    ] = None,
+    drain: Annotated[
+        float, typer.Option("--drain", metavar="SECONDS", min=0, help="How long running tasks may take to end.")
+    ] = 10.0,
+    mesh: options.MeshUrl = None,
+    verbose: options.Verbose = 0,
+) -> int:
+    """Serve agents and a supervisor until Ctrl-C.
+
+    The supervisor is the one that comes with agentmesh, unless another is among the agents.
+    """
+    return finish(_up(paths, drain, mesh, verbose))
+
+
+async def _up(paths: list[Path] | None, drain: float, url: str | None, verbose: int) -> int:
+    from agentmesh.cli.agents import show
+    from agentmesh.cli.output import note
+
+    async with opened(url, verbose=verbose, drain=drain) as mesh:
+        folders = agent_folders(mesh.config, paths)
+        if not folders:
+            raise ConfigError(f"There are no agents in {mesh.config.agents}/ to serve. {NEW_AGENT}.")
+        await mesh.serve(*folders)
+        await serve_supervisor(mesh)
+        show(await mesh.registry.list())
+        note(f"serving at {mesh.config.broker}; Ctrl-C stops")
+        await _told_to_stop()
+        if sys.stderr.isatty():
+            sys.stderr.write("\r")  # over the terminal's ^C
+        note(f"stopping: what runs may take {drain:g} s to end (Ctrl-C again does not wait)")
+    note("stopped")
+    return 0
+
+
+async def _told_to_stop() -> None:
+    """Wait for the first SIGINT or SIGTERM. From then on, each stops the task at once."""
+    import asyncio
+    import signal
+
+    loop, stop, task = asyncio.get_running_loop(), asyncio.Event(), asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lambda: task and task.cancel())

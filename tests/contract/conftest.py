@@ -1,0 +1,51 @@
+"""The backends that the contract suite runs against.
+
+A backend is an object with the methods of `kit.Backend`; a further one is a function here and its name among
+the parameters. What it cannot give it says in its flags, and the tests that ask for it are skipped.
+"""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from contract.kit import Backend
+
+from agentmesh.broker.local import open_local
+from agentmesh.broker.memory import open_memory
+from agentmesh.clock import ManualClock
+from agentmesh.contracts import Broker, Delivery, Retry
+from agentmesh.ids import new_token
+
+START = 1_800_000_000_123
+"""Not a round time, so that rounding would show."""
+
+
+def _memory(folder: Path) -> Backend:
+    clock, name = ManualClock(START), new_token()
+    return Backend(clock, lambda: open_memory(name, clock))
+
+
+def _local(folder: Path) -> Backend:
+    clock = ManualClock(START)
+    return Backend(clock, lambda: open_local(folder / "mesh", clock))
+
+
+BACKENDS = {"memory": _memory, "local": _local}
+
+
+@pytest.fixture(params=BACKENDS)
+async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
+    found = BACKENDS[request.param](tmp_path)
+    for flag in (mark.args[0] for mark in request.node.iter_markers("needs")):
+        if not getattr(found, flag):
+            pytest.skip(f"{request.param} has no {flag}")
+    await found.open()
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+async def broker(backend: Backend) -> Broker:
+    """The open broker, with the topic of the tests: a lease of 30 s, three lost attempts."""
+    await backend.broker.declare("WeatherAgentTask", Delivery(lease=30, retry=Retry(lost=3)))
+    return backend.broker

@@ -1,0 +1,114 @@
+"""Words that the contract suite is written in."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentmesh.clock import ManualClock
+from agentmesh.contracts import Append, Broker, Lease
+from agentmesh.fold import CallState, fold
+from agentmesh.ids import new_id
+from agentmesh.message import Draft, Message
+
+TOPIC = "WeatherAgentTask"
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+@dataclass
+class Backend:
+    """An implementation under test. A flag that is off names what it cannot give."""
+
+    clock: ManualClock
+    opener: Callable[[], Awaitable[Broker]]
+    transactions: bool = True
+    expect: bool = True
+    reopens: bool = True
+    priority: bool = True
+    _open: list[Broker] = field(default_factory=list)
+
+    @property
+    def broker(self) -> Broker:
+        return self._open[-1]
+
+    async def open(self) -> Broker:
+        self._open.append(await self.opener())
+        return self.broker
+
+    async def reopen(self) -> Broker:
+        """Close and open again, as the next process does: nobody holds a lease any more."""
+        await self.close()
+        return await self.open()
+
+    async def close(self) -> None:
+        while self._open:
+            await self._open.pop().close()
+
+    async def away(self, seconds: float) -> Broker:
+        """Let time pass while nobody has it open, then open it again."""
+        await self.close()
+        await self.passes(seconds)
+        return await self.open()
+
+    async def passes(self, seconds: float) -> None:
+        """Let time pass."""
+        await self.clock.advance(seconds)
+
+    def now(self) -> int:
+        return self.clock.now()
+
+
+def task(topic: str = TOPIC, **fields: Any) -> Message:
+    return Message(**{"id": new_id("call"), "topic": topic, "skill": "forecast", "body": b'{"city": "x"}', **fields})
+
+
+async def published(broker: Broker, **fields: Any) -> Message:
+    """A task that is stored; `deadline` and the like as in `task`."""
+    message = task(**fields)
+    assert await broker.publish(message) is True
+    return message
+
+
+async def leased(broker: Broker, worker: str = "worker-1", topic: str = TOPIC) -> Lease:
+    """The next task of the topic, which must be there already."""
+    (lease,) = await broker.lease([topic], 1, 0, worker=worker)
+    return lease
+
+
+def said(lease: Lease, kind: str, data: Any = None, **fields: Any) -> Draft:
+    """A worker's entry under its lease."""
+    return Draft(kind, {} if data is None else data, attempt=lease.attempt, token=lease.token, **fields)
+
+
+def completed(lease: Lease, value: Any = "fine") -> Append:
+    return Append(lease.message.log, [said(lease, "completed", {"result": value})])
+
+
+CANCELLED = Draft("cancelled", {"by": "the caller"}, id="cancelled")
+
+
+async def types(broker: Broker, log: str) -> list[str]:
+    return [entry.type for entry in await broker.read(log)]
+
+
+async def state(backend: Backend, call: str) -> CallState:
+    """The fold of the call's log now."""
+    return fold(await backend.broker.read(call), backend.now())
+
+
+async def ids(broker: Broker, topic: str = TOPIC, *, dead: bool = False) -> list[str]:
+    return [stored.message.id for stored in await broker.browse(topic, dead=dead)]
+
+
+async def counts(broker: Broker, topic: str = TOPIC) -> tuple[int, int, int]:
+    """Waiting, running, dead."""
+    (stats,) = await broker.stats([topic])
+    return stats.waiting, stats.running, stats.dead
+
+
+def note(text: Any, **fields: Any) -> Draft:
+    return Draft("data", {"text": text}, **fields)
+
+
+def texts(entries: Sequence[Any]) -> list[Any]:
+    return [entry.data["text"] for entry in entries]

@@ -111,11 +111,14 @@ class Queue(Protocol):
         """
         ...
 
-    async def lease(self, topics: Sequence[str], limit: int, wait: float, *, worker: str) -> Sequence[Lease]:
+    async def lease(
+        self, topics: Sequence[str], limit: int, wait: float, *, worker: str, lanes: Sequence[str] = ()
+    ) -> Sequence[Lease]:
         """Up to `limit` messages for `worker`, as soon as there is one; nothing after `wait` seconds.
 
-        Attempt, token and `accepted` are stored before this returns. Messages that are cancelled or past their deadline
-        are never handed out.
+        Messages without a lane go to any worker, those with one only to workers that name it in `lanes`. Attempt,
+        token and `accepted` are stored before this returns. Messages that are cancelled or past their deadline are
+        never handed out.
         """
         ...
 
@@ -261,7 +264,8 @@ class Inbox(Protocol):
 class Registration(msgspec.Struct, frozen=True):
     """An agent of one process on a topic: `card` describes it, `instance` tells it from its equals elsewhere.
 
-    `alive` is false once no heartbeat has come for 15 s; `renewed` is the last one (ms).
+    `alive` is false once no heartbeat has come for 15 s; `renewed` is the last one (ms). `siblings` counts the other
+    versions of the topic that are alive.
     """
 
     topic: str
@@ -270,6 +274,7 @@ class Registration(msgspec.Struct, frozen=True):
     instance: str = ""
     alive: bool = True
     renewed: int = 0
+    siblings: int = 0
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -302,6 +307,13 @@ class Registry(Protocol):
 
     async def list(self, *, alive: bool = True) -> Sequence[Registration]:
         """One registration per topic and version, by topic; only the alive ones unless told."""
+        ...
+
+    async def route(self, topic: str, weights: Mapping[str, int] | None = None) -> Mapping[str, int]:
+        """Set which share of new messages each version gets, or only tell; empty: the newest alive one gets all.
+
+        Raises `TopicNotFound`, also for a version that is not registered, and `ConfigError` for weights below 0.
+        """
         ...
 
     def watch(self) -> AsyncGenerator[Change, None]:

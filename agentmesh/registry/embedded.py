@@ -1,15 +1,17 @@
 """The registry of an embedded mesh: cards in the broker's store, liveness in its memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final, Literal
 from weakref import WeakKeyDictionary
+
+import msgspec
 
 from agentmesh.broker.embedded.broker import EmbeddedBroker
 from agentmesh.card import AgentCard, card_digest, read_card, write_card
 from agentmesh.clock import Clock
 from agentmesh.contracts import Change, Registration
-from agentmesh.errors import Conflict, TopicNotFound
+from agentmesh.errors import ConfigError, Conflict, TopicNotFound
 
 SILENCE: Final = 15_000
 """An instance that did not renew for so long (ms) is gone."""
@@ -23,8 +25,11 @@ class _Live:
         self.renewed: dict[str, int] = {}
         self.serving: dict[tuple[str, str], set[str]] = {}
         self.watchers: list[asyncio.Queue[Change]] = []
+        self.routes: dict[str, dict[str, int]] = {}
         for topic, version, card, _ in broker.query("cards"):
             self.cards.setdefault(topic, {})[version] = read_card(card)
+        for topic, version, weight in broker.query("routes"):
+            self.routes.setdefault(topic, {})[version] = weight
 
 
 _live: WeakKeyDictionary[EmbeddedBroker, _Live] = WeakKeyDictionary()
@@ -66,18 +71,35 @@ class EmbeddedRegistry:
                     self._tell("offline", topic, version)
         if not instance:
             del self._live.cards[topic]
+            self._live.routes.pop(topic, None)
 
     async def get(self, topic: str, version: str = "") -> Registration:
         versions = self._versions(topic)
         if version and version not in versions:
             raise TopicNotFound(f"{topic} {version}", (f"{topic} {each}" for each in versions))
-        found = [self._registration(topic, each) for each in ([version] if version else versions)]
-        return max(found, key=lambda each: (each.alive, version_order(each.version))) if len(found) > 1 else found[0]
+        if version or len(versions) == 1:
+            return self._registration(topic, version or next(iter(versions)))
+        found = [self._registration(topic, each) for each in versions]
+        best = max(found, key=lambda each: (each.alive, version_order(each.version)))
+        siblings = sum(each.alive for each in found) - best.alive
+        return msgspec.structs.replace(best, siblings=siblings)
 
     async def list(self, *, alive: bool = True) -> Sequence[Registration]:
         cards = self._live.cards
         found = [self._registration(topic, version) for topic in sorted(cards) for version in sorted(cards[topic])]
         return [registration for registration in found if registration.alive or not alive]
+
+    async def route(self, topic: str, weights: Mapping[str, int] | None = None) -> Mapping[str, int]:
+        versions = self._versions(topic)
+        if weights is not None:
+            for version, weight in weights.items():
+                if version not in versions:
+                    raise TopicNotFound(f"{topic} {version}", (f"{topic} {each}" for each in versions))
+                if weight < 0:
+                    raise ConfigError(f"{topic} {version} cannot get a share of {weight}.")
+            await self._broker.turns.submit(self._store_route, topic, weights)
+            self._live.routes[topic] = dict(weights)
+        return dict(self._live.routes.get(topic, {}))
 
     async def watch(self) -> AsyncGenerator[Change, None]:
         changes: asyncio.Queue[Change] = asyncio.Queue()
@@ -112,9 +134,18 @@ class EmbeddedRegistry:
                 "give this agent one, or another topic."
             )
 
+    def _store_route(self, topic: str, weights: Mapping[str, int]) -> None:
+        """Within a turn."""
+        changes = self._broker.state.changes
+        changes.delete_route.append((topic,))
+        changes.insert_route[:] = [row for row in changes.insert_route if row[0] != topic]
+        changes.insert_route += [(topic, version, weight) for version, weight in weights.items()]
+        changes.rows += 1 + len(weights)
+
     def _delete_cards(self, topic: str) -> None:
         """Within a turn."""
         self._broker.state.changes.delete_card.append((topic,))
+        self._broker.state.changes.delete_route.append((topic,))
         self._broker.state.changes.rows += 1
 
     def _sweep(self) -> None:

@@ -14,6 +14,7 @@ from agentmesh.message import CALL_DEADLINE, DEFAULT_PRIORITY, DEFAULT_TENANT, R
 from agentmesh.runtime.call import Call
 from agentmesh.runtime.hub import Hub
 from agentmesh.runtime.lite_topic import LiteTopic
+from agentmesh.scheduling.route import pick
 
 MAX_HOPS: Final = 32
 _PRIORITIES: Final = range(10)
@@ -52,17 +53,18 @@ class Client:
     ) -> Call:
         """Publish a call and return its handle once it is stored. See `Mesh.start`."""
         owner = parent.tenant if parent else self.owner(tenant)
-        registration = await self.registry.get(topic, version)
         now = self.clock.now()
         if priority not in _PRIORITIES:
             raise ConfigError(f"priority={priority!r}: use 0 to 9, 9 first.")
         message_id = call_id or (keyed_call(owner, topic, key, kind) if key else new_id(kind))
+        registration, lane = await self._route(topic, version, message_id)
         message = Message(
             id=message_id,
             call=message_id,
             topic=topic,
             skill=find_skill(registration, skill),
-            version=version,
+            version=lane,
+            lane=lane,
             body=to_json({} if input is None else input),
             key=key,
             run=message_id if kind == "run" else (parent.run if parent else ""),
@@ -79,6 +81,18 @@ class Client:
         )
         await self.broker.publish(message)
         return Call(self, message_id, topic)
+
+    async def _route(self, topic: str, version: str, message_id: str) -> tuple[Registration, str]:
+        """The agent that a message is for, and its lane: the version that was asked for, else the one that the topic's
+        route gives it, else the newest of several that are alive. The same id always takes the same route."""
+        if version:
+            return await self.registry.get(topic, version), version
+        weights = await self.registry.route(topic)
+        if any(weights.values()):
+            version = pick(weights, message_id)
+            return await self.registry.get(topic, version), version
+        registration = await self.registry.get(topic)
+        return registration, registration.version if registration.siblings else ""
 
     async def call(self, topic: str, input: Any = None, *, returns: Any = None, **options: Any) -> Any:  # noqa: A002
         """Start a call and wait for its result. See `Mesh.call`."""

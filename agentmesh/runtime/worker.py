@@ -82,11 +82,11 @@ class Worker:
             await keep
 
     async def _lease(self) -> None:
-        broker, topic = self._client.broker, self.declaration.topic
+        broker, topic, lanes = self._client.broker, self.declaration.topic, (self.declaration.version,)
         while not self._stopping:
             free = await self._slots.wait()
             try:
-                leases = await broker.lease([topic], free, _POLL, worker=self.name)
+                leases = await broker.lease([topic], free, _POLL, worker=self.name, lanes=lanes)
             except MeshError as error:
                 self._logger().warning("cannot lease", error=str(error))
                 await sleep(self._client.clock, _PAUSE)

@@ -1,11 +1,14 @@
 """The registry of an embedded mesh: who is there, with which card, and for how long."""
 
+import asyncio
+from collections import Counter
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agentmesh import Agent, Conflict, Mesh, TopicNotFound, skill
+from agentmesh import Agent, ConfigError, Conflict, Mesh, TopicNotFound, skill
 from agentmesh.clock import ManualClock
 from agentmesh.contracts import Registration
 from agentmesh.ids import new_token
@@ -133,3 +136,56 @@ async def test_a_watch_tells_who_comes_and_goes(url: str) -> None:
     assert seen[:2] == [("online", "1.9.0"), ("online", "1.10.0")]
     assert sorted(seen[2:4]) == [("offline", "1.10.0"), ("offline", "1.9.0")]
     assert sorted(seen[4:]) == [("removed", "1.10.0"), ("removed", "1.9.0")]
+
+
+class Telling(GreetAgent):
+    """Tells its version."""
+
+    topic = "GreetAgentTask"
+    version = "2.0.0"
+
+    @skill
+    async def greet(self, name: str) -> str:
+        """Say hello."""
+        return f"{name} from {self.version}"
+
+
+class TellingOld(Telling):
+    """Tells its version."""
+
+    topic = "GreetAgentTask"
+    version = "1.0.0"
+
+
+async def answers(mesh: Mesh, count: int, **options: Any) -> Counter[str]:
+    said = await asyncio.gather(*(mesh.call(TOPIC, {"name": "x"}, key=str(n), **options) for n in range(count)))
+    return Counter(each.removeprefix("x from ") for each in said)
+
+
+async def test_messages_go_to_the_newest_version_to_a_named_one_or_by_the_route(url: str) -> None:
+    async with Mesh(url) as mesh:
+        await mesh.serve(TellingOld(), Telling())
+        assert await answers(mesh, 10) == {"2.0.0": 10}
+        assert await answers(mesh, 10, version="1.0.0", tenant="a") == {"1.0.0": 10}
+        await mesh.registry.route(TOPIC, {"1.0.0": 90, "2.0.0": 10})
+        shares = await answers(mesh, 400, tenant="b")
+        assert 330 < shares["1.0.0"] < 390
+        assert await answers(mesh, 400, tenant="b") == shares  # the same keys are the same calls
+        with pytest.raises(TopicNotFound, match="3.0.0"):
+            await mesh.registry.route(TOPIC, {"3.0.0": 1})
+        with pytest.raises(ConfigError):
+            await mesh.registry.route(TOPIC, {"2.0.0": -1})
+    async with Mesh(url) as mesh:
+        await mesh.serve(TellingOld(), Telling())
+        assert await mesh.registry.route(TOPIC) == {"1.0.0": 90, "2.0.0": 10}
+        await mesh.registry.route(TOPIC, {})
+        assert await answers(mesh, 10, tenant="c") == {"2.0.0": 10}
+
+
+async def test_what_waits_for_any_version_goes_to_the_next_one_that_comes(url: str) -> None:
+    async with Mesh(url, drain=0) as mesh:
+        await mesh.serve(TellingOld())
+        call = await mesh.start(TOPIC, {"name": "x"}, delay=0.2)
+    async with Mesh(url) as mesh:
+        await mesh.serve(Telling())
+        assert await (await mesh.attach(call.id)).result() == "x from 2.0.0"

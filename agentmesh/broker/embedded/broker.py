@@ -16,6 +16,7 @@ from agentmesh.contracts import Append, Delivery, Inbox, Lease, LogInfo, Stored,
 from agentmesh.errors import PayloadCorrupt
 from agentmesh.ids import check_lite_topic, check_topic, kind_of
 from agentmesh.message import CALL_DEADLINE, RUN_DEADLINE, Draft, Entry, Message, decode_message, encode_message
+from agentmesh.scheduling.order import ANY
 
 News = Mapping[str, Literal["cancelled", "lost"]]
 Rows = list[tuple[Any, ...]]
@@ -50,9 +51,11 @@ class EmbeddedBroker:
         message, raw = self._prepare(message)
         return await self._turns.submit(self._state.publish, message, raw, size=len(raw))
 
-    async def lease(self, topics: Sequence[str], limit: int, wait: float, *, worker: str) -> Sequence[Lease]:
+    async def lease(
+        self, topics: Sequence[str], limit: int, wait: float, *, worker: str, lanes: Sequence[str] = ()
+    ) -> Sequence[Lease]:
         check_text(worker)
-        request = LeaseRequest(topics, limit, worker, _dismiss(self._turns.new_future()))
+        request = LeaseRequest(topics, limit, worker, (ANY, *lanes), _dismiss(self._turns.new_future()))
         try:
             await self._turns.submit(self._state.request, request)
             return await self._turns.within(request.future, wait, ())

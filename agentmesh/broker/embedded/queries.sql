@@ -23,6 +23,10 @@ delete from topic where name = ?;
 insert into card (topic, version, digest, card, registered) values (?, ?, ?, ?, ?);
 -- name: delete_card
 delete from card where topic = ?;
+-- name: delete_route
+delete from route where topic = ?;
+-- name: insert_route
+insert into route (topic, version, weight) values (?, ?, ?);
 -- name: delete_entries
 delete from entry where lite_topic = ?;
 -- name: delete_lite_topic
@@ -42,6 +46,8 @@ select coalesce(max(lite_topic), 0) from entry;
 select coalesce(max(name), '') from lite_topic where name >= 'call-0' and name < 'call-2';
 -- name: cards
 select topic, version, card, registered from card order by topic, version;
+-- name: routes
+select topic, version, weight from route order by topic, version;
 -- name: card_digest
 select digest from card where topic = ? and version = ?;
 -- name: find_lite_topic

@@ -14,6 +14,14 @@ create table card (
     primary key (topic, version)
 ) without rowid;
 
+-- Which share of a topic's new messages each version gets.
+create table route (
+    topic text not null,
+    version text not null,
+    weight integer not null,
+    primary key (topic, version)
+) without rowid;
+
 -- A task that is not acknowledged. A token that is not empty is held by a worker.
 create table task (
     position integer primary key,          -- grows with age

@@ -136,21 +136,25 @@ class State:
         """Match workers that wait with tasks that wait, until one of both or the transaction's room runs out."""
         offers, self.offers = self.offers, {}
         for name in offers:
-            topic = self.tasks.topics.get(name)
-            while topic and topic.requests and topic.waiting:
-                request = next(iter(topic.requests))
-                if request.closed or request.future.done():
-                    del topic.requests[request]
-                    continue
-                if self.changes.rows >= MAX_ROWS:
-                    self.offers[name] = None
-                    break
+            if name in self.tasks.topics:
+                self._grant_topic(self.tasks.topics[name])
+
+    def _grant_topic(self, topic: Topic) -> None:
+        for request in list(topic.requests):
+            if not topic.waiting:
+                return
+            if self.changes.rows >= MAX_ROWS:
+                self.offers[topic.name] = None
+                return
+            if request.closed or request.future.done():
+                del topic.requests[request]
+            else:
                 self._grant_request(topic, request)
 
     def _grant_request(self, topic: Topic, request: LeaseRequest) -> None:
         granted: list[Lease] = []
         while len(granted) < request.limit and self.changes.rows < MAX_ROWS:
-            position = topic.waiting.take()
+            position = topic.waiting.take(request.lanes)
             if position is None:
                 break
             task = self.tasks.by_position[position]
@@ -160,6 +164,7 @@ class State:
                 granted.append(self._hand_out(task, request.worker))
         if granted:
             request.granted, request.closed = granted, True
+            del topic.requests[request]
             self.granted.append(request)
 
     def _hand_out(self, task: Task, worker: str) -> Lease:

@@ -29,6 +29,8 @@ _WRITES: Final = (
     "delete_topic",
     "insert_card",
     "delete_card",
+    "delete_route",
+    "insert_route",
 )
 
 
@@ -59,6 +61,8 @@ class Changes:
     delete_topic: list[tuple[Any, ...]]
     insert_card: list[tuple[Any, ...]]
     delete_card: list[tuple[Any, ...]]
+    delete_route: list[tuple[Any, ...]]
+    insert_route: list[tuple[Any, ...]]
 
     def __init__(self) -> None:
         for name in _WRITES:

@@ -46,12 +46,20 @@ class Task:
 
 
 class LeaseRequest:
-    """A worker that waits for up to `limit` messages of some topics."""
+    """A worker that waits for up to `limit` messages of some topics, from these lanes."""
 
-    __slots__ = ("closed", "future", "granted", "limit", "topics", "worker")
+    __slots__ = ("closed", "future", "granted", "lanes", "limit", "topics", "worker")
 
-    def __init__(self, topics: Sequence[str], limit: int, worker: str, future: Future[Sequence[Lease]]) -> None:
+    def __init__(
+        self,
+        topics: Sequence[str],
+        limit: int,
+        worker: str,
+        lanes: Sequence[str],
+        future: Future[Sequence[Lease]],
+    ) -> None:
         self.topics = topics
+        self.lanes = lanes
         self.limit = limit
         self.worker = worker
         self.future = future
@@ -132,7 +140,8 @@ class Tasks:
         if task.not_before > now:
             self.delayed.set(task.position, task.not_before)
         else:
-            self.topics[task.message.topic].waiting.add(task.position, task.message.priority)
+            message = task.message
+            self.topics[message.topic].waiting.add(task.position, message.priority, message.lane)
 
     def hold(self, task: Task, token: str, worker: str, expires: int) -> None:
         """Lease it."""

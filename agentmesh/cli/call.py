@@ -109,9 +109,11 @@ def _read_input(value: str) -> Any:
     place = "the argument"
     try:
         if value == "-":
-            place, value = "stdin", sys.stdin.read()
+            place = "stdin"
+            value = sys.stdin.read()
         elif value.startswith("@"):
-            place, value = value[1:], Path(value[1:]).read_text(encoding="utf-8-sig")
+            place = value[1:]
+            value = Path(place).read_text(encoding="utf-8-sig")
         return json.loads(value)
     except OSError as error:
         raise typer.BadParameter(f"{place} cannot be read: {error.strerror}.", param_hint="JSON") from error

@@ -93,7 +93,7 @@ def _agents(config: Config) -> Finding:
         return Finding("agents", "warn", f"none in {folder}/", NEW_AGENT)
     mistakes = check(folder)
     if mistakes:
-        text = "\n".join([f"{len(mistakes)} mistakes in {folder}/", *map(str, mistakes[:5])])
+        text = "\n".join([f"mistakes in {folder}/: {len(mistakes)}", *map(str, mistakes[:5])])
         return Finding("agents", "fail", text, f"agentmesh check {folder}")
     return Finding("agents", "ok", f"{len(found)} in {folder}/: {', '.join(each.name for each in found[:20])}")
 

@@ -10,10 +10,10 @@ from agentmesh.cli.exits import INTERRUPTED, exit_code_of_end, report
 from agentmesh.cli.lines import read_line
 from agentmesh.cli.opening import is_alive
 from agentmesh.cli.output import can_ask, dumps, err, is_rich, json_document, markdown, one_line
-from agentmesh.cli.view import JsonView, Lines, View
+from agentmesh.cli.view import JsonView, Lines, View, is_of_a_run
 from agentmesh.errors import CallFailed, Conflict, InputRequired
 from agentmesh.fold import CallState
-from agentmesh.ids import kind_of
+from agentmesh.ids import LITE_TOPIC, kind_of
 from agentmesh.message import QUESTIONS
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def _follow(mesh: "Mesh", call: "Call", view: View, after: int, *, ask: bo
     async with _children(mesh, view) as subscribe, aclosing(call.events(after)) as events:
         async for event in events:
             view.event(event)
-            if event.type == "call_started":
+            if event.type == "call_started" and is_of_a_run(event):
                 await subscribe(event.data["call"])
             elif event.type in QUESTIONS:
                 await _answer_questions(call, view, ask=ask)
@@ -92,7 +92,7 @@ async def _children(mesh: "Mesh", view: View) -> AsyncIterator[Callable[[str], A
     states: dict[str, CallState] = {}
 
     async def subscribe(call_id: str) -> None:
-        if call_id not in states:
+        if call_id not in states and kind_of(call_id) == "call" and LITE_TOPIC.match(call_id):
             states[call_id] = CallState()
             await inbox.subscribe(call_id, -1)
 

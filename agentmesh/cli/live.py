@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentmesh.cli.output import clean, note, one_line
-from agentmesh.cli.view import skill_name, words
+from agentmesh.cli.view import fraction_of, is_of_a_run, skill_name, words
 from agentmesh.message import QUESTIONS, TERMINAL, Event
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ class LiveView:
             case "accepted":
                 self._partial = ""
                 self._said = words(event)
-            case "call_started":
+            case "call_started" if is_of_a_run(event):
                 self._calls.setdefault(data["call"], _CallRow(skill_name(data), event.time))
-            case "call_finished":
+            case "call_finished" if is_of_a_run(event):
                 if row := self._calls.get(data["call"]):
                     row.end, row.ended = data["type"], event.time
             case "delta":
@@ -97,9 +97,9 @@ class LiveView:
         if event.type == "accepted":
             row.message, row.fraction = "", None
         elif event.type == "progress":
-            row.message, row.fraction = one_line(event.data["message"], 300), event.data.get("fraction")
+            row.message, row.fraction = one_line(event.data["message"], 300), fraction_of(event)
         elif event.type == "failed":
-            row.message = one_line(event.data.get("message", ""), 300)
+            row.message = one_line(event.data["message"], 300)
         elif event.type == "retrying":
             row.message, row.fraction = words(event), None
 

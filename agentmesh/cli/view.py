@@ -1,5 +1,6 @@
 """How a call or a run is shown while it goes on: as lines, or as JSON. `live.py` has the third way."""
 
+import math
 import sys
 from typing import Any, Final, Protocol
 
@@ -62,13 +63,13 @@ class Lines:
 
     def event(self, event: Event) -> None:
         data: Any = event.data or {}
-        if event.type == "call_started":
+        if event.type == "call_started" and is_of_a_run(event):
             self._names[data["call"]] = skill_name(data)
         if event.type in QUESTIONS:  # who asks the person, or says that nobody is there, shows it
             self._questions[data["question"]] = one_line(data["text"])
         elif event.type == "answered":
             self._line(f"{self._questions.get(data['question'], 'a question')} – answered: {one_line(data['text'])}")
-        elif event.type == "call_finished":
+        elif event.type == "call_finished" and is_of_a_run(event):
             self._line(f"{self._names.get(data['call'], data['call'])}: {data['type']}")
         elif event.type == "delta":
             self._stream(data["text"])
@@ -112,7 +113,8 @@ def words(event: Event) -> str:
         case "accepted":
             return "" if event.attempt <= 1 else f"begins again, attempt {event.attempt}"
         case "progress":
-            return f"{one_line(data['message'])}{percent(data.get('fraction'))}"
+            fraction = fraction_of(event)
+            return one_line(data["message"]) + ("" if fraction is None else f" {fraction:.0%}")
         case "artifact":
             return f"artifact {one_line(data['name'])} ({one_line(data['content_type'])})"
         case "retrying":
@@ -121,18 +123,37 @@ def words(event: Event) -> str:
             return f"asks: {one_line(data['text'], 2000)}"
         case "answered":
             return f"was answered: {one_line(data['text'])}"
-        case "planned":
-            calls = data["calls"]
-            return f"round {data['round']}: {', '.join(map(skill_name, calls))}"
+        case "planned" if is_of_a_run(event):
+            return f"round {data.get('round')}: {', '.join(map(skill_name, data['calls']))}"
         case _:
             return ""
 
 
-def percent(fraction: float | None) -> str:
-    """` 20%`, or nothing."""
-    return "" if fraction is None else f" {max(0.0, min(1.0, fraction)):.0%}"
+def fraction_of(event: Event) -> float | None:
+    """How far it is, 0 to 1, if the agent said something of that kind."""
+    said = event.data.get("fraction")
+    return max(0.0, min(1.0, said)) if isinstance(said, int | float) and math.isfinite(said) else None
 
 
 def skill_name(call: dict[str, Any]) -> str:
     """`WeatherAgentTask.forecast`"""
     return one_line(f"{call['topic']}.{call['skill']}", 80)
+
+
+def is_of_a_run(event: Event) -> bool:
+    """Whether it is one of a supervisor's own events, as it writes them: any agent may write some of that name."""
+    data = event.data if isinstance(event.data, dict) else {}
+    calls = data.get("calls") if event.type == "planned" else [data]
+    names = _NAMES_OF_A_RUN.get(event.type, ())
+    return (
+        bool(names)
+        and isinstance(calls, list)
+        and all(isinstance(call, dict) and all(isinstance(call.get(name), str) for name in names) for call in calls)
+    )
+
+
+_NAMES_OF_A_RUN: Final = {
+    "planned": ("topic", "skill"),
+    "call_started": ("call", "topic", "skill"),
+    "call_finished": ("call", "type"),
+}

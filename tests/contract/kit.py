@@ -25,6 +25,7 @@ class Backend:
     expect: bool = True
     reopens: bool = True
     priority: bool = True
+    lanes: bool = True
     _open: list[Broker] = field(default_factory=list)
 
     @property

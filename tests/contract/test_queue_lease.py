@@ -124,6 +124,30 @@ async def test_a_lease_that_is_cancelled_when_it_was_just_granted_gives_the_mess
     assert (lease.message.id, lease.raised) == (message.id, 0)
 
 
+@pytest.mark.needs("lanes")
+async def test_a_message_in_a_lane_goes_to_workers_of_that_lane_alone(broker: Broker) -> None:
+    new = await published(broker, lane="1.1.0")
+    assert list(await broker.lease([TOPIC], 5, 0, worker="w")) == []
+    assert list(await broker.lease([TOPIC], 5, 0, worker="w", lanes=["1.0.0"])) == []
+    old, free = await published(broker, lane="1.0.0"), await published(broker)
+    leases = await broker.lease([TOPIC], 5, 0, worker="w", lanes=["1.0.0"])
+    assert [lease.message.id for lease in leases] == [old.id, free.id]
+    leases = await broker.lease([TOPIC], 5, 0, worker="w", lanes=["1.0.0", "1.1.0"])
+    assert [lease.message.id for lease in leases] == [new.id]
+
+
+@pytest.mark.needs("lanes")
+async def test_a_worker_of_another_lane_stands_in_nobodys_way(backend: Backend, broker: Broker) -> None:
+    waiting = [
+        asyncio.create_task(broker.lease([TOPIC], 1, 20, worker=f"w{lane}", lanes=[lane])) for lane in ("a", "b", "a")
+    ]
+    await backend.passes(1)
+    messages = [await published(broker, lane=lane) for lane in ("b", "a", "a")]
+    await backend.passes(0)
+    found = [(await each)[0].message.id for each in waiting]
+    assert found == [messages[1].id, messages[0].id, messages[2].id]
+
+
 @pytest.mark.promise(3)
 async def test_competing_workers_never_share_a_message(backend: Backend, broker: Broker) -> None:
     waiting = [asyncio.create_task(broker.lease([TOPIC], 2, 20, worker=f"w{number}")) for number in range(7)]

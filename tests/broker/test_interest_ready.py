@@ -1,0 +1,169 @@
+"""InterestSet and ReadySet beside models that are obviously right."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from agentmesh.broker.interest import InterestSet
+from agentmesh.broker.ready import ReadySet
+
+CLIENTS = [f"client-{n}" for n in range(4)]
+NAMES = [f"call-{n}" for n in range(5)]
+clients, names = st.sampled_from(CLIENTS), st.sampled_from(NAMES)
+
+
+class InterestMachine(RuleBasedStateMachine):
+    """A set of pairs, and who owns what exclusively."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interests = InterestSet()
+        self.model: set[tuple[str, str]] = set()
+        self.owner: dict[str, str] = {}
+
+    @rule(client=clients, name=names, exclusive=st.booleans())
+    def subscribes(self, client: str, name: str, exclusive: bool) -> None:
+        others = {other for other, its in self.model if its == name and other != client}
+        losers = others if exclusive else others & {self.owner.get(name, "")}
+        assert sorted(self.interests.add(client, name, exclusive=exclusive)) == sorted(losers)
+        self.model -= {(loser, name) for loser in losers}
+        self.model.add((client, name))
+        self.owner.pop(name, None)
+        if exclusive:
+            self.owner[name] = client
+
+    @rule(client=clients, name=names)
+    def unsubscribes(self, client: str, name: str) -> None:
+        assert self.interests.remove(client, name) == ((client, name) in self.model)
+        self.model.discard((client, name))
+        if self.owner.get(name) == client:
+            del self.owner[name]
+
+    @rule(client=clients)
+    def is_forgotten(self, client: str) -> None:
+        self.interests.drop(client)
+        self.model = {pair for pair in self.model if pair[0] != client}
+        self.owner = {name: owner for name, owner in self.owner.items() if owner != client}
+
+    @rule(client=clients, wanted=st.sets(names))
+    def asks_what_is_missing(self, client: str, wanted: set[str]) -> None:
+        has = {name for other, name in self.model if other == client}
+        assert sorted(self.interests.missing(client, wanted)) == sorted(has - wanted)
+
+    @invariant()
+    def both_sides_agree(self) -> None:
+        for name in NAMES:
+            assert set(self.interests.clients(name)) == {client for client, its in self.model if its == name}
+        for client in CLIENTS:
+            assert set(self.interests.names(client)) == {name for its, name in self.model if its == client}
+
+    @invariant()
+    def nobody_shares_what_is_exclusive(self) -> None:
+        for name, owner in self.owner.items():
+            assert list(self.interests.clients(name)) == [owner]
+
+    @invariant()
+    def nothing_is_left_behind(self) -> None:
+        if not self.model:
+            assert vars(self.interests) == {"_clients": {}, "_names": {}, "_exclusive": {}}
+
+
+TestInterestSet = InterestMachine.TestCase
+TestInterestSet.settings = settings(max_examples=80, stateful_step_count=40)
+
+
+class ReadyMachine(RuleBasedStateMachine):
+    """Per LiteTopic a position, a lock and a head; ready is what is unread and not locked, the longest ready first."""
+
+    LOCK = 30
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready = ReadySet()
+        self.heads = dict.fromkeys(NAMES, -1)
+        self.position: dict[str, int] = {}
+        self.locked: dict[str, int] = {}
+        self.queue: list[str] = []
+        self.now = 1000
+
+    def requeue(self, name: str) -> None:
+        if name in self.queue:
+            self.queue.remove(name)
+        if name in self.position and name not in self.locked and self.heads[name] > self.position[name]:
+            self.queue.append(name)
+
+    @rule(name=names, position=st.integers(-1, 5))
+    def subscribes(self, name: str, position: int) -> None:
+        self.ready.subscribed(name, position, self.heads[name])
+        self.position[name] = position
+        self.locked.pop(name, None)
+        self.requeue(name)
+
+    @rule(name=names, count=st.integers(1, 3))
+    def is_written(self, name: str, count: int) -> None:
+        self.heads[name] += count
+        woke = self.ready.written(name, self.heads[name])
+        before = name in self.queue
+        if not before:
+            self.requeue(name)
+        assert woke == (name in self.queue and not before)
+
+    @rule(limit=st.integers(0, 4))
+    def is_polled(self, limit: int) -> None:
+        expected, self.queue = self.queue[:limit], self.queue[limit:]
+        assert self.ready.take(limit, self.now + self.LOCK) == expected
+        for name in expected:
+            self.locked[name] = self.now + self.LOCK
+            assert self.ready.position(name) < self.heads[name]
+
+    @rule(name=names, share=st.floats(0, 1))
+    def is_committed(self, name: str, share: float) -> None:
+        offset = round(-1 + share * (self.heads[name] + 1))
+        self.ready.committed(name, offset, self.heads[name])
+        if name in self.position:
+            self.position[name] = max(offset, self.position[name])
+            self.locked.pop(name, None)
+            self.requeue(name)
+
+    @rule(later=st.integers(0, 40))
+    def time_passes(self, later: int) -> None:
+        self.now += later
+        expected = [name for name, until in self.locked.items() if until <= self.now]
+        assert self.ready.release(self.now) == expected
+        for name in expected:
+            del self.locked[name]
+            self.queue.append(name)
+
+    @rule(name=names)
+    def unsubscribes(self, name: str) -> None:
+        self.ready.removed(name)
+        self.position.pop(name, None)
+        self.locked.pop(name, None)
+        self.requeue(name)
+
+    @precondition(lambda self: self.queue)
+    @rule()
+    def reads_everything(self) -> None:
+        """A reader that commits what it reads comes to the end of everything that is not locked."""
+        while taken := self.ready.take(2, self.now + self.LOCK):
+            for name in taken:
+                self.ready.committed(name, self.heads[name], self.heads[name])
+                self.position[name] = self.heads[name]
+        self.queue = []
+
+    @invariant()
+    def is_as_the_model_says(self) -> None:
+        assert list(self.ready) == self.queue
+        assert len(self.ready) == len(self.queue)
+        assert {name for name in NAMES if name in self.ready} == set(self.position)
+        assert {name: self.ready.position(name) for name in self.position} == self.position
+        assert self.ready.next_release() == min(self.locked.values(), default=None)
+
+    @invariant()
+    def nothing_unread_is_forgotten(self) -> None:
+        unread = {name for name, position in self.position.items() if self.heads[name] > position}
+        assert unread - set(self.queue) <= set(self.locked)
+
+
+TestReadySet = ReadyMachine.TestCase
+TestReadySet.settings = settings(max_examples=80, stateful_step_count=40)

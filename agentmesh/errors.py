@@ -176,7 +176,11 @@ class RegistryUnavailable(MeshError):
 
 
 class ModelUnavailable(MeshError):
-    """No language model answered, after the retries that its answer allowed."""
+    """No language model answered, after the retries that its answer allowed. `broke_off`: it had begun to."""
+
+    def __init__(self, message: str, *, broke_off: bool = False) -> None:
+        super().__init__(message)
+        self.broke_off = broke_off
 
 
 def _known(what: str, names: list[str]) -> str:

@@ -118,14 +118,15 @@ class OpenAIChat:
         except openai.APITimeoutError as error:
             raise self._unavailable(f"did not answer within {self._timeout:g} s.", ELSEWHERE) from error
         except openai.APIConnectionError as error:
-            wrong = "broke off in the middle of its answer." if assembly.begun else "cannot be reached."
-            raise self._unavailable(wrong, ELSEWHERE) from error
+            if assembly.begun:
+                raise self._broke_off() from error
+            raise self._unavailable("cannot be reached.", ELSEWHERE) from error
         except openai.OpenAIError as error:
             raise self._unavailable(f"failed: {self._safe(str(error))}.", ELSEWHERE) from self._cause(error)
         if not assembly.begun:
             raise self._unavailable("answered without a completion.", ELSEWHERE)
         if not assembly.finished:
-            raise self._unavailable("broke off in the middle of its answer.", "Try again.")
+            raise self._broke_off()
         return assembly.reply()
 
     async def _chunks(self, body: dict[str, Any], key: str) -> AsyncGenerator[Any, None]:
@@ -160,7 +161,7 @@ class OpenAIChat:
         except ValueError as error:
             raise self._unavailable("sent something that is not JSON.", ELSEWHERE) from error
         except Exception as error:  # the SDK lets errors of its HTTP library through here, and that library has changed
-            raise self._unavailable("broke off in the middle of its answer.", "Try again.") from error
+            raise self._broke_off() from error
         if isinstance(answer, Mapping) and answer.get("error"):
             raise self._unavailable(f"failed: {self._safe(_said(answer['error']))}.", ELSEWHERE)
         return answer
@@ -187,6 +188,10 @@ class OpenAIChat:
 
     def _unavailable(self, wrong: str, advice: str) -> ModelUnavailable:
         return ModelUnavailable(f"The model {self.model!r} at {_shown(self._base_url)} {wrong} {advice}")
+
+    def _broke_off(self) -> ModelUnavailable:
+        where = f"The model {self.model!r} at {_shown(self._base_url)}"
+        return ModelUnavailable(f"{where} broke off in the middle of its answer. Try again.", broke_off=True)
 
     def _safe(self, text: str) -> str:
         """What an endpoint said, short and without the key, in case it echoes it."""

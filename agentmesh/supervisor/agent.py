@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from agentmesh.contracts import Decision, Delivery, Outcome, PlannedCall, Registration, Retry
-from agentmesh.errors import BudgetExceeded, CallFailed, LeaseLost, MeshError
+from agentmesh.errors import BudgetExceeded, CallFailed, LeaseLost, MeshError, ModelUnavailable, Retryable
 from agentmesh.ids import child_call
 from agentmesh.runtime.agent import Agent, skill
 from agentmesh.runtime.context import Context
@@ -80,7 +80,12 @@ class Supervisor(Agent):
 
         async def ask() -> Any:
             key = f"{ctx.call_id}-{step}"
-            decision = await ctx.planner.decide(goal, agents, rounds, history=earlier, key=key, on_text=ctx.emit)
+            try:
+                decision = await ctx.planner.decide(goal, agents, rounds, history=earlier, key=key, on_text=ctx.emit)
+            except ModelUnavailable as error:
+                if error.broke_off:  # a new attempt voids the half of an answer that was shown
+                    raise Retryable(str(error), after=1) from error
+                raise
             return msgspec.to_builtins(decision)
 
         return msgspec.convert(await ctx.once(step, ask), Decision)

@@ -12,7 +12,7 @@ from agentmesh.ids import new_token
 from agentmesh.runtime.call import Call
 from agentmesh.supervisor import Supervisor
 from agentmesh.supervisor.agent import Budget
-from agentmesh.testing import Calls, Hang, ModelServer, Raw, Request
+from agentmesh.testing import Calls, Close, HalfStream, Hang, Item, ModelServer, Raw, Request
 
 FORECAST = "SkyAgentTask-forecast"
 BOOK = "BookAgentTask-book"
@@ -147,14 +147,53 @@ async def test_tokens_are_a_budget_too(url: str) -> None:
             await (await mesh.run("天气", supervisor="FrugalSupervisorTask")).result()
 
 
-@pytest.mark.parametrize("item", [Raw(401, {"error": {"message": "bad key"}}), Raw(404, {}), Raw(200, "?")])
-async def test_an_endpoint_that_fails_ends_the_run_and_says_what_to_do(url: str, item: Raw) -> None:
-    async with ModelServer([item]) as server, with_model(url, server) as mesh:
+@pytest.mark.parametrize(
+    "script",
+    [
+        [Raw(401, {"error": {"message": "bad key"}})],
+        [Raw(404, {})],
+        [Raw(200, "?")],
+        ["", ""],
+        [Calls(("Invented", {}))] * 3,
+    ],
+    ids=["401", "404", "no JSON", "empty", "invented"],
+)
+async def test_an_endpoint_that_fails_ends_the_run_and_says_what_to_do(url: str, script: list[Item]) -> None:
+    async with ModelServer(script) as server, with_model(url, server) as mesh:
         await mesh.serve(SkyAgent())
         with pytest.raises(RunFailed, match="ModelUnavailable") as caught:
             await (await mesh.run("天气")).result()
         assert "key" not in server.url
         assert caught.value.call_id.startswith("run-")
+
+
+@pytest.mark.parametrize("item", [Raw(500, {}), Close()], ids=["500", "nothing"])
+async def test_an_endpoint_that_stays_down_ends_the_run_after_its_retries(item: Item) -> None:
+    async with ModelServer([item] * 4) as server, with_model("memory://", server) as mesh:
+        with pytest.raises(RunFailed, match="ModelUnavailable"):
+            await (await mesh.run("天气")).result()
+        assert len(server.requests) == 4
+
+
+async def test_what_can_be_mended_is_mended(url: str) -> None:
+    script: list[Item] = [
+        Raw(429, {}, headers={"Retry-After": "0"}),
+        Calls(("Invented", {})),
+        Calls((FORECAST, {"city": "杭州"})),
+        Calls((FORECAST, {"request": "杭州"})),
+        "",
+        HalfStream("half of an"),
+        "whole answer",
+    ]
+    async with ModelServer(script) as server, with_model(url, server) as mesh:
+        sky = SkyAgent()
+        await mesh.serve(sky)
+        run = await mesh.run("天气")
+        assert await run.result() == "whole answer"
+        assert sky.asked == ["杭州"]
+        said = "".join(data["text"] for kind, data in await events_of(run) if kind == "delta")
+        assert said == "whole answer"
+        assert server.refused == []
 
 
 async def test_cancelling_a_run_stops_the_model_and_the_calls(url: str) -> None:

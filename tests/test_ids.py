@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agentmesh.errors import ConfigError
 from agentmesh.ids import (
+    Kind,
     check_lite_topic,
     check_topic,
     child_call,
@@ -47,9 +48,9 @@ def test_what_is_a_name_is_a_safe_file_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["call", "run"])
-def test_an_id_carries_its_kind_and_is_a_uuid_of_version_7(kind: str) -> None:
+def test_an_id_carries_its_kind_and_is_a_uuid_of_version_7(kind: Kind) -> None:
     new = new_id(kind)
-    value = int(kind and new.removeprefix(f"{kind}-"), 16)
+    value = int(new.removeprefix(f"{kind}-"), 16)
     assert kind_of(check_lite_topic(new)) == kind
     assert (value >> 76 & 0xF, value >> 62 & 0b11) == (7, 0b10)
     assert abs((value >> 80) - time.time() * 1000) < 5000

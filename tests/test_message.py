@@ -1,6 +1,7 @@
 """The envelope and the entries: as bytes and back, whatever is in them, and whatever the bytes are."""
 
 import struct
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -81,10 +82,8 @@ LAST_DAY = bytes([WIRE_VERSION]) + b"\x94\xa1a\x00\xa0\xc7\x0c\xff" + struct.pac
 
 def corrupt_at_worst(raw: bytes) -> None:
     for decode in (decode_message, lambda content: decode_entry(3, "", 0, content)):
-        try:
+        with suppress(PayloadCorrupt):
             decode(raw)
-        except PayloadCorrupt as error:
-            assert str(error)
 
 
 @given(st.binary() | st.binary().map(lambda raw: bytes([WIRE_VERSION]) + raw))
@@ -149,10 +148,8 @@ def test_a_body_that_is_no_json_is_refused(value: Any) -> None:
 @example(b'"\xed\xa0\x80"')
 @example(b"1e999")
 def test_any_body_is_json_or_corrupt(raw: bytes) -> None:
-    try:
+    with suppress(PayloadCorrupt):
         from_json(raw)
-    except PayloadCorrupt as error:
-        assert str(error)
 
 
 def test_a_messages_events_go_to_its_own_log_unless_it_says_otherwise() -> None:

@@ -125,7 +125,7 @@ async def _answer_questions(call: "Call", view: View, *, ask: bool) -> None:
     while True:
         state = await call.state()
         question = next((each for each in state.questions if each not in asked), None)
-        if question is None:
+        if question is None or state.terminal:
             return
         text = one_line(state.questions[question], 2000)
         if not ask:

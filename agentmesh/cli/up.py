@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentmesh.cli import options
 from agentmesh.cli.opening import NEW_AGENT, agent_folders, finish, opened, serve_supervisor
 from agentmesh.errors import ConfigError
+
+if TYPE_CHECKING:
+    import asyncio
 
 EPILOG = """[bold]Examples[/bold]
   agentmesh up
@@ -47,6 +50,20 @@ def up(
 
 
 async def _up(paths: list[Path] | None, drain: float, url: str | None, verbose: int) -> int:
+    import asyncio
+
+    from agentmesh.cli.output import note
+
+    try:
+        await _serve(paths, drain, url, verbose)
+    except asyncio.CancelledError:
+        note("stopped at once; what ran is done again by the next process")
+    else:
+        note("stopped")
+    return 0
+
+
+async def _serve(paths: list[Path] | None, drain: float, url: str | None, verbose: int) -> None:
     from agentmesh.cli.agents import show
     from agentmesh.cli.output import note
 
@@ -57,23 +74,26 @@ async def _up(paths: list[Path] | None, drain: float, url: str | None, verbose: 
         await mesh.serve(*folders)
         await serve_supervisor(mesh)
         show(await mesh.registry.list())
+        stop = _listen()
         note(f"serving at {mesh.config.broker}; Ctrl-C stops")
-        await _told_to_stop()
+        await stop.wait()
         if sys.stderr.isatty():
             sys.stderr.write("\r")  # over the terminal's ^C
         note(f"stopping: what runs may take {drain:g} s to end (Ctrl-C again does not wait)")
-    note("stopped")
-    return 0
 
 
-async def _told_to_stop() -> None:
-    """Wait for the first SIGINT or SIGTERM. From then on, each stops the task at once."""
+def _listen() -> "asyncio.Event":
+    """What the first SIGINT or SIGTERM sets. Each one after it stops the task at once."""
     import asyncio
     import signal
 
     loop, stop, task = asyncio.get_running_loop(), asyncio.Event(), asyncio.current_task()
+
+    def told() -> None:
+        if stop.is_set() and task:
+            task.cancel()
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, lambda: task and task.cancel())
+        loop.add_signal_handler(number, told)
+    return stop

@@ -64,8 +64,7 @@ class Worker:
         self._stopping = True
         lease, keep = self._loops
         lease.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await lease
+        await asyncio.gather(lease, return_exceptions=True)  # whose own cancellation is not ours
         if self._attempts and drain > 0:
             self._idle.clear()
             with contextlib.suppress(TimeoutError):
@@ -78,8 +77,7 @@ class Worker:
         if tasks:
             await asyncio.wait(tasks, timeout=_GRACE)
         keep.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await keep
+        await asyncio.gather(keep, return_exceptions=True)
 
     async def _lease(self) -> None:
         broker, topic, lanes = self._client.broker, self.declaration.topic, (self.declaration.version,)

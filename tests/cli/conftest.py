@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import Project
+from cli.commands import Project
 
 
 @pytest.fixture(scope="module")

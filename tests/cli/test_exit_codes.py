@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from commands import Project
+from cli.commands import Project
 
 from agentmesh import errors
 from agentmesh.cli.exits import MEANINGS, exit_code, exit_code_of_end
@@ -21,7 +21,7 @@ CASES = [
     (["run", "--agents", "nowhere", "a goal"], 2, "nowhere is not there"),
     (["agents", "--mesh", "nonsense"], 2, "an address such as local://DIR, not 'nonsense'"),
     (["agents", "--mesh", "http://host"], 2, "is no mesh"),
-    (["call", "KitTask", "--skill", "echo"], 3, "Did you mean KitAgentTask?"),
+    (["call", "KitTask", "--skill", "echo"], 3, "Did you mean KitAgentTask"),
     (["call", "KitAgentTask", "--skill", "ekko"], 3, "has no skill 'ekko'. Skills: ask, echo, fail, hang"),
     (["attach", "run-0192f0c17a3b7c62a1d4e5f60718293a"], 3, "There is no call or run"),
     (["cancel", "nonsense"], 3, "There is no call or run 'nonsense'"),

@@ -10,6 +10,7 @@ from agentmesh.broker.interest import InterestSet
 from agentmesh.broker.ready import ReadySet
 from agentmesh.clock import resolve
 from agentmesh.contracts import Batch
+from agentmesh.errors import PayloadCorrupt
 from agentmesh.ids import check_lite_topic
 
 LOCK: Final = 30_000
@@ -89,7 +90,11 @@ class Inboxes:
         batches = [Batch(name, [], revoked=True) for name in client.revoked]
         client.revoked.clear()
         for name in client.ready.take(limit, now + LOCK):
-            entries = self._logs.read(name, client.ready.position(name), _BATCH_ENTRIES)
+            try:
+                entries = self._logs.read(name, client.ready.position(name), _BATCH_ENTRIES)
+            except PayloadCorrupt:
+                batches.append(Batch(name, ()))  # one log that cannot be read keeps nobody from the others
+                continue
             if entries:
                 batches.append(Batch(name, entries))
             else:

@@ -55,7 +55,11 @@ class State:
         self.tasks.settle()
 
     def reload(self) -> None:
-        """Make memory what the store says: at the start, and after a commit that failed."""
+        """Make memory what the store says: at the start, and after a commit that failed. Workers go on waiting."""
+        for request in self.granted:
+            request.granted, request.closed = [], False
+            for name in request.topics:
+                self.tasks.topics[name].requests[request] = None
         self._forget_told()
         self.tasks.load(self.now)
         self.logs.load()

@@ -196,8 +196,6 @@ class Turns:
         for future, _, refused in told:
             if not future.done():
                 future.set_exception(refused or failed)
-        for request in self._state.granted:
-            request.future.set_exception(failed)
         if not self._failing:
             self._failing = True
             self._reload()

@@ -49,6 +49,24 @@ def call(
             )
 
 
+@app.command()
+def start(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is started; the median counts.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Seconds to begin: `import agentmesh`, the public names, and the help, beside `python -c pass`."""
+    from agentmesh.cli.bench.start import measure
+
+    figures = measure(rounds)
+    floor = figures.pop("floor")
+    ratio = {name: round(taken / floor, 1) for name, taken in figures.items()}
+    if as_json:
+        typer.echo(json.dumps({"name": "start", "figures": figures, "floor": {"pass": floor}, "ratio": ratio}))
+        return
+    for name, taken in figures.items():
+        typer.echo(f"{name}: {taken:.3f} s; floor {floor:.3f} s; ratio {ratio[name]}")
+
+
 def _compare(name: str, in_flight: int, pairs: int, calls: int) -> dict[str, Any]:
     """The median of `pairs` interleaved measurements of floor and figure."""
     import asyncio

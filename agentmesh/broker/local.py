@@ -37,6 +37,7 @@ def _open(path: Path, clock: Clock, on_close: Callable[[], None]) -> EmbeddedBro
         _refuse_network(path)
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _hold(path, lock)
+        os.close(os.open(path / DATABASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite's own files follow it
         store = Store(path / DATABASE)
     except BaseException as error:
         if lock >= 0:

@@ -293,3 +293,13 @@ def test_the_file_system_of_a_folder_is_that_of_the_nearest_mount() -> None:
     assert file_system(Path("/home/me/local disk/mesh"), mounts) == "xfs"
     assert file_system(Path("/homer"), mounts) == "ext4"
     assert file_system(Path("/x"), "") == ""
+
+
+async def test_only_the_owner_can_read_what_is_stored(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    broker = await open_local(tmp_path, SystemClock())
+    await broker.append("notes", [Draft("data", {"secret": 1})])
+    assert {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("lock", "mesh.db", "mesh.db-shm", "mesh.db-wal"), 0
+    )
+    await broker.close()

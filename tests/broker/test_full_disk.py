@@ -230,11 +230,16 @@ async def test_a_cancellation_that_was_not_stored_has_not_happened(
     lease = await prepared(broker)
     make_room = full(broker)
     cancelled = Draft("cancelled", {"by": "me"}, id="cancelled")
+    news = asyncio.create_task(broker.extend("w", [lease.token], 10))
+    await settle()
     failed = await asyncio.gather(
         broker.append("call-a", [cancelled]), broker.append("log-a", [Draft("data", BIG)]), return_exceptions=True
     )
     assert {type(error) for error in failed} == {BrokerUnavailable}
-    assert await broker.extend("w", [lease.token], 0) == {}
+    await settle()
+    assert not news.done()
+    await clock.advance(10)
+    assert await news == {}
     make_room()
     await broker.nack(lease)
     (again,) = await broker.lease([TOPIC], 1, 0, worker="w")

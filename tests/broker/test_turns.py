@@ -57,7 +57,7 @@ def stored(folder: Path, query: str) -> list[Any]:
 async def test_what_is_told_is_stored(broker: EmbeddedBroker, tmp_path: Path) -> None:
     inbox = broker.inbox("me")
     await inbox.subscribe("call-1")
-    polling, leasing = asyncio.create_task(inbox.poll(1, 60)), asyncio.create_task(leased(broker))
+    polling = asyncio.create_task(inbox.poll(1, 60))
     seen: dict[str, Any] = {}
 
     def look(name: str, query: str) -> Callable[[object], None]:
@@ -71,6 +71,7 @@ async def test_what_is_told_is_stored(broker: EmbeddedBroker, tmp_path: Path) ->
     assert stored(tmp_path, "select count(*) from task") == [1]
     (lease,) = await leasing
     await polling
+    await settle()
     assert seen == {"poll": [2], "lease": [lease.token]}
     await broker.append("log-a", [Draft("data", 1)])
     assert stored(tmp_path, "select count(*) from entry") == [3]
@@ -143,11 +144,12 @@ async def test_handing_out_and_losing_many_tasks_is_bounded_too(broker: Embedded
 
 async def test_an_operation_that_breaks_fails_its_turn_and_leaves_nothing(broker: EmbeddedBroker) -> None:
     await broker.append("log-a", [Draft("data", 0)])
+
+    async def breaks() -> None:
+        await broker.turns.submit(lambda: [].pop())
+
     results = await asyncio.gather(
-        broker.append("log-a", [Draft("data", 1)]),
-        broker.publish(task(1)),
-        broker.turns.submit(lambda: [].pop()),
-        return_exceptions=True,
+        broker.append("log-a", [Draft("data", 1)]), broker.publish(task(1)), breaks(), return_exceptions=True
     )
     assert [type(result) for result in results[:2]] == [BrokerUnavailable] * 2
     assert "IndexError" in str(results[0])
@@ -189,9 +191,8 @@ async def test_a_log_that_ends_in_the_turn_of_an_append_begins_anew(tmp_path: Pa
     writing: list[asyncio.Task[int]] = []
 
     def write() -> None:  # set before the broker's own timer of that moment, so the first to fire
-        writing.append(
-            asyncio.create_task(broker.append("call-a", [Draft("data", "new", id="k"), Draft("data", "more")]))
-        )
+        entries = [Draft("data", "new", id="k"), Draft("data", "more")]
+        writing.append(asyncio.create_task(broker.append("call-a", entries)))
 
     clock.call_at(clock.now() + 60_000, write)
     broker = await open_local(tmp_path, clock)

@@ -14,6 +14,9 @@ from agentmesh.errors import PayloadCorrupt
 from agentmesh.ids import digest
 from agentmesh.message import JSON, from_json
 
+PLANS: Final = "supervisor"
+"""The tag of skills that plan: a supervisor does not call its equals unasked."""
+
 SKILLS_EXTENSION: Final = "urn:agentmesh:skills:1"
 BINDING: Final = "urn:agentmesh:binding:1"
 """The `protocolBinding` of an agent that is reached through its topic: `agentmesh:<topic>`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from agentmesh.card import PLANS
 from agentmesh.clock import Clock, SystemClock, sleep
 from agentmesh.config import Config, load_config
 from agentmesh.contracts import Broker, ChatModel, Planner, Registration, Registry
@@ -131,6 +132,8 @@ class Mesh:
             registration = Registration(
                 declaration.topic, declaration.version, declaration.card(), self._instance, renewed=self._clock.now()
             )
+            if any(PLANS in each.tags for each in declaration.skills.values()):
+                await asyncio.to_thread(self._get_planner)  # its imports take a while
             await client.registry.register(registration)
             await client.broker.declare(declaration.topic, declaration.delivery)
             worker = Worker(declaration, client, f"{self._instance}-{len(self._workers)}")

@@ -50,7 +50,9 @@ class Slots:
 
 
 class Attempt:
-    """A leased message while its handler runs. `reason` says why it was stopped; `steps` what earlier attempts
+    """A leased message while its handler runs.
+
+    `reason` says why it was stopped, `asking` how many answers of a person it waits for, `steps` what earlier attempts
     recorded.
     """
 
@@ -61,6 +63,7 @@ class Attempt:
         "_slots",
         "_timer",
         "_waits",
+        "asking",
         "client",
         "concluded",
         "lease",
@@ -80,6 +83,7 @@ class Attempt:
         self.steps: dict[str, Any] = {}
         self.task: asyncio.Task[None] | None = None
         self.concluded = False
+        self.asking = 0
         self._waits = 0
         self._slots = slots
         self._give_up = give_up

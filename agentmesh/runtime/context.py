@@ -259,10 +259,14 @@ class Context:
         """Wait until the question is answered in this call's log."""
         attempt = self._attempt
         state = CallState()
-        async with attempt.client.hub.follow(attempt.message.log, -1) as follower:
-            while question not in state.answers:
-                for entry in await follower.next():
-                    state.add(entry)
+        attempt.asking += 1
+        try:
+            async with attempt.client.hub.follow(attempt.message.log, -1) as follower:
+                while question not in state.answers:
+                    for entry in await follower.next():
+                        state.add(entry)
+        finally:
+            attempt.asking -= 1
         return state.answers[question]
 
 

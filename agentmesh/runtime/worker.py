@@ -65,6 +65,9 @@ class Worker:
         lease, keep = self._loops
         lease.cancel()
         await asyncio.gather(lease, return_exceptions=True)  # whose own cancellation is not ours
+        for attempt in list(self._attempts.values()):
+            if attempt.asking:  # a person may take days
+                attempt.stop("released")
         if self._attempts and drain > 0:
             self._idle.clear()
             with contextlib.suppress(TimeoutError):

@@ -12,15 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
+from agentmesh.card import PLANS
 from agentmesh.contracts import Decision, Delivery, Outcome, PlannedCall, Registration, Retry
 from agentmesh.errors import BudgetExceeded, CallFailed, LeaseLost, MeshError, ModelUnavailable, Retryable
 from agentmesh.ids import child_call
 from agentmesh.runtime.agent import Agent, skill
 from agentmesh.runtime.context import Context
 from agentmesh.supervisor import session
-
-TAG: Final = "supervisor"
-"""The tag of skills that plan: a supervisor does not call its equals unasked."""
 
 _YES: Final = frozenset({"yes", "y", "ok", "approve", "approved", "是", "好", "可以", "同意", "批准"})
 
@@ -45,7 +43,7 @@ class Supervisor(Agent):
     delivery = Delivery(concurrency=64, timeout=0, retry=Retry(lost=0))
     budget = Budget()
 
-    @skill(tags=[TAG])
+    @skill(tags=[PLANS])
     async def run(self, goal: str, *, ctx: Context) -> str:
         """Reach the goal and answer in its language."""
         answer = await self._answer(goal, ctx)
@@ -135,7 +133,7 @@ async def _agents(ctx: Context) -> list[Registration]:
     """The agents that were alive when the run began, supervisors left out: the same on every attempt."""
 
     async def find() -> list[list[str]]:
-        return [[each.topic, each.version] for each in await ctx.client.registry.list() if TAG not in _tags(each)]
+        return [[each.topic, each.version] for each in await ctx.client.registry.list() if PLANS not in _tags(each)]
 
     found = []
     for topic, version in await ctx.once("agents", find):

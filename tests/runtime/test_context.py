@@ -231,3 +231,17 @@ async def test_time_spent_waiting_does_not_count(
         await clock.advance(3600)
         await call.answer("周五")
         assert await call.result() == "西湖区, 周五"
+
+
+async def test_leaving_a_mesh_does_not_wait_for_a_person(url: str) -> None:
+    began = asyncio.get_running_loop().time()
+    async with Mesh(url, drain=30) as mesh:
+        await serve(mesh)
+        call = await mesh.start("TripAgentTask", {"city": "?"}, skill="plan")
+        await question(mesh, call.id)
+    assert asyncio.get_running_loop().time() - began < 10
+    async with Mesh(url) as mesh:
+        again = await mesh.attach(call.id)
+        await again.answer("杭州")
+        await serve(mesh)
+        assert (await again.result())["place"]["city"] == "杭州"

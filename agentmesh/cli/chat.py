@@ -1,16 +1,23 @@
 """`agentmesh chat`: one goal after the other, in a session that remembers."""
 
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 from uuid import uuid4
 
 import typer
 
 from agentmesh.cli import options
+from agentmesh.cli.exits import INTERRUPTED
 from agentmesh.cli.opening import agent_folders, finish, opened
 
 if TYPE_CHECKING:
     from agentmesh.mesh import Mesh
+
+T = TypeVar("T")
 
 PROMPT: Final = "You > "
 EPILOG = """[bold]Examples[/bold]
@@ -50,11 +57,36 @@ async def _chat(agents: list[Path] | None, session: str, url: str | None, verbos
         await mesh.serve(*agent_folders(mesh.config, agents))
         note(f"session {session} (agentmesh chat --session {session} goes on with it; Ctrl-D leaves)")
         code = 0
-        while True:
-            line = await read_line(PROMPT)
-            if not line or line == "/exit":
-                return code
-            code = await _turn(mesh, line, session)
+        with _ctrl_c() as interruptible:
+            while True:
+                try:
+                    line = await interruptible(read_line(PROMPT))
+                except asyncio.CancelledError:
+                    return INTERRUPTED
+                if not line or line == "/exit":
+                    return code
+                try:
+                    code = await interruptible(_turn(mesh, line, session))
+                except asyncio.CancelledError:
+                    code = INTERRUPTED  # a second Ctrl-C: the run goes on without us
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[Callable[[Coroutine[Any, Any, T]], Awaitable[T]]]:
+    """Let Ctrl-C cancel what is awaited through this, each time anew, instead of the whole program."""
+    loop = asyncio.get_running_loop()
+    current: list[asyncio.Task[Any]] = []
+
+    async def interruptible(awaited: Coroutine[Any, Any, T]) -> T:
+        current[:] = [asyncio.create_task(awaited)]
+        task: asyncio.Task[T] = current[0]
+        return await task
+
+    loop.add_signal_handler(signal.SIGINT, lambda: [task.cancel() for task in current])
+    try:
+        yield interruptible
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
 
 
 async def _turn(mesh: "Mesh", goal: str, session: str) -> int:

@@ -34,6 +34,7 @@ check: setup ## lint, types, layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/mypy --strict --explicit-package-bases agents
+	@$(BIN)/mypy --strict examples docs/generate.py
 	@$(BIN)/lint-imports --no-cache | tail -n 4
 
 format: setup ## let ruff format the code

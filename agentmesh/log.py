@@ -14,6 +14,10 @@ def get_logger(**ids: Any) -> "FilteringBoundLogger":
     if structlog.is_configured():
         logger = structlog.get_logger("agentmesh")
     else:
-        logger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
+        plain = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        processors: list[Any] = [structlog.processors.add_log_level, structlog.processors.TimeStamper("iso"), plain]
+        logger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=processors)
     bound: FilteringBoundLogger = logger.bind(**ids)
     return bound

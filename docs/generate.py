@@ -188,18 +188,12 @@ def reference() -> str:
         ),
         Section("Contracts", _doc(contracts), "agentmesh.contracts", tuple(own)),
     ]
-    contents = ", ".join(f"[{each.title}](#{_anchor(each.title)})" for each in (*sections, _ERRORS))
-    parts = [f"# Reference\n\n{contents}.\n"]
+    titles = [*(each.title for each in sections), "Errors"]
+    contents = " · ".join(f"[{each}](#{re.sub('[^a-z]', '', each.lower())})" for each in titles)
+    parts = [f"# Reference\n\n{contents}\n"]
     parts += [_section(each) for each in sections]
     parts.append(_errors(errors, [name for name in vars(errors) if name in agentmesh.__all__]))
     return NOTE + "\n".join(parts)
-
-
-_ERRORS: Final = Section("Errors", "", "agentmesh", ())
-
-
-def _anchor(title: str) -> str:
-    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def _section(section: Section) -> str:
@@ -347,7 +341,7 @@ def promises() -> str:
     assert mark, f"docs/promises.md has lost its line {_END}"
     held: dict[int, dict[str, list[str]]] = {}
     for number, file, name in marked_tests():
-        held.setdefault(number, {}).setdefault(file, []).append(name.removeprefix("test_").replace("_", " "))
+        held.setdefault(number, {}).setdefault(file, []).append(sentence(name))
     parts = []
     for number, text in re.findall(r"^\| (\d+) \| ([^|]*) \|", page, re.MULTILINE):
         parts.append(f"\n**{number}. {text}**\n\n")
@@ -360,9 +354,24 @@ def marked_tests() -> Iterator[tuple[int, str, str]]:
     """Each test that carries `pytest.mark.promise(number)`: the number, its file and its name, in the files' order."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                found = re.findall(r"mark\.promise\((\d+)\)", " ".join(map(ast.unparse, node.decorator_list)))
-                yield from ((int(number), path.relative_to(ROOT).as_posix(), node.name) for number in found)
+            name, marks = _marks(node)
+            found = re.findall(r"mark\.promise\((\d+)\)", marks)
+            yield from ((int(number), path.relative_to(ROOT).as_posix(), name) for number in found)
+
+
+def _marks(node: ast.AST) -> tuple[str, str]:
+    """A test's name and its marks: of a function or class, or of a state machine by `TestQueue.pytestmark = […]`."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return node.name, " ".join(map(ast.unparse, node.decorator_list))
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith("pytestmark"):
+        owner = ast.unparse(node.targets[0]).rpartition(".")[0]
+        return owner or "all of them", ast.unparse(node.value)
+    return "", ""
+
+
+def sentence(name: str) -> str:
+    """A test's name as the page has it."""
+    return name.removeprefix("test_").replace("_", " ")
 
 
 # ---- all of them

@@ -3,8 +3,7 @@
 import asyncio
 
 from agentmesh import Agent, BudgetExceeded, Mesh, skill
-from agentmesh.supervisor import Supervisor
-from agentmesh.supervisor.agent import Budget
+from agentmesh.supervisor import Budget, Supervisor
 
 
 class WeatherAgent(Agent):

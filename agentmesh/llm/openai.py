@@ -2,9 +2,9 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -58,6 +58,7 @@ class OpenAIChat:
         self._options = dict(options or {})
         self._counts_tokens = True
         self._client: AsyncOpenAI | None = None
+        self._connecting = threading.Lock()
 
     async def complete(
         self,
@@ -71,7 +72,7 @@ class OpenAIChat:
 
         A stream that breaks off is not taken up again here: part of its text was shown already.
         """
-        await asyncio.to_thread(import_module, "openai")  # half a second, the first time
+        await asyncio.to_thread(self._connected)  # the first time, that is half a second of imports
         body = self._body(messages, functions)
         try:
             async with asyncio.timeout(self._patience) as limit:
@@ -167,18 +168,21 @@ class OpenAIChat:
         return answer
 
     def _connected(self) -> "AsyncOpenAI":
-        if self._client is None:
-            import openai
+        import openai
 
-            if not (self._api_key or self._base_url):
-                raise ModelUnavailable("No language model: set OPENAI_API_KEY, or OPENAI_BASE_URL for one of your own.")
-            self._client = openai.AsyncOpenAI(
-                base_url=self._base_url,
-                api_key=self._api_key or "none",
-                timeout=openai.Timeout(self._timeout, connect=min(10.0, self._timeout)),
-                max_retries=self._max_retries,
-            )
-        return self._client
+        with self._connecting:
+            if self._client is None:
+                if not (self._api_key or self._base_url):
+                    raise ModelUnavailable(
+                        "No language model: set OPENAI_API_KEY, or OPENAI_BASE_URL for one of your own."
+                    )
+                self._client = openai.AsyncOpenAI(
+                    base_url=self._base_url,
+                    api_key=self._api_key or "none",
+                    timeout=openai.Timeout(self._timeout, connect=min(10.0, self._timeout)),
+                    max_retries=self._max_retries,
+                )
+            return self._client
 
     def _refused(self, error: "APIStatusError") -> ModelUnavailable:
         status = error.status_code

@@ -6,6 +6,6 @@ model.py      ModelPlanner: a language model decides
 rule.py       RulePlanner: no model, a plan by retrieval and data flow
 """
 
-from agentmesh.supervisor.agent import Supervisor
+from agentmesh.supervisor.agent import Budget, Supervisor
 
-__all__ = ["Supervisor"]
+__all__ = ["Budget", "Supervisor"]

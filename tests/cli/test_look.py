@@ -8,7 +8,6 @@ import pytest
 from cli.commands import Project
 
 from agentmesh.cli.new import names_of
-from agentmesh.cli.reference import markdown
 from agentmesh.errors import ConfigError
 
 
@@ -173,23 +172,6 @@ def test_help_has_the_codes_and_an_example_of_each_command(empty: Project) -> No
     assert "--install-completion" in done.out
     assert empty.run("--version").out.startswith("agentmesh 0.")
     assert empty.run("run", "-h").code == 0
-    page = markdown()
-    for command in (
-        "run",
-        "up",
-        "call",
-        "attach",
-        "answer",
-        "cancel",
-        "agents",
-        "find",
-        "new agent",
-        "check",
-        "doctor",
-    ):
-        section = page.partition(f"\n## agentmesh {command}\n")[2].partition("\n## ")[0]
-        assert f"$ agentmesh {command}" in section.partition("```console")[2]
-    assert "| 124 | the deadline passed |" in page
 
 
 def test_the_wheel_has_the_templates_of_new_agents() -> None:

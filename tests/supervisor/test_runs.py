@@ -10,8 +10,7 @@ import pytest
 from agentmesh import Agent, BudgetExceeded, CallCancelled, Conflict, Mesh, RunFailed, TopicNotFound, skill
 from agentmesh.ids import new_token
 from agentmesh.runtime.call import Call
-from agentmesh.supervisor import Supervisor
-from agentmesh.supervisor.agent import Budget
+from agentmesh.supervisor import Budget, Supervisor
 from agentmesh.testing import Calls, Close, HalfStream, Hang, Item, ModelServer, Raw, Request
 
 FORECAST = "SkyAgentTask-forecast"

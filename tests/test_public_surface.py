@@ -138,3 +138,78 @@ def test_a_program_outside_runs_the_calls_of_the_public_surface(backend: str, tm
         "cancelled: WeatherAgentTask",
         "done",
     ]
+
+
+RUNS = '''
+import asyncio
+import sys
+
+from pydantic import BaseModel
+
+from agentmesh import Agent, CallCancelled, Context, Mesh, skill
+
+
+class Report(BaseModel):
+    forecast: dict[str, bool]
+    text: str
+
+
+class WeatherAgent(Agent):
+    """杭州天气预报: weather for Chinese cities."""
+
+    @skill(examples=["杭州会下雨吗"], tags=["weather"])
+    async def forecast(self, request: str, *, ctx: Context) -> Report:
+        """Forecast the weather 天气 下雨."""
+        district = await ctx.ask("Which Hangzhou district?")
+        return Report(forecast={"rain": False}, text=f"{district}不下雨")
+
+
+class TravelAgent(Agent):
+    """自驾游方案: plans trips by car."""
+
+    @skill(examples=["杭州周边自驾游方案"], tags=["travel"])
+    async def plan(self, request: str, forecast: dict[str, bool]) -> dict:
+        """Plan a trip 自驾游 行程 方案."""
+        return {"text": f"自驾游方案，下雨：{forecast['rain']}"}
+
+
+async def main(url):
+    async with Mesh(url) as mesh:
+        await mesh.serve(WeatherAgent(), TravelAgent())
+        hits = await mesh.search("会下雨吗", limit=5)
+        hit = hits[0]
+        assert (hit.topic, hit.skill, hit.alive) == ("WeatherAgentTask", "forecast", True)
+        assert hit.score > 0 and hit.card.name
+        run = await mesh.run("帮我做一个下周三到下周日杭州周边自驾游方案", session="s1")
+        started = []
+        async for event in run.events():
+            if event.type == "input_required":
+                await run.answer("西湖区")
+            if event.type == "call_started":
+                started.append(event.data["topic"])
+        text = await run.result()
+        assert "自驾游方案，下雨：False" in text, text
+        assert started == ["WeatherAgentTask", "TravelAgentTask"], started
+        again = await mesh.attach(run.id)
+        assert await again.result() == text
+        other = await mesh.run("杭州会下雨吗", session="s1")
+        await other.cancel()
+        try:
+            await other.result()
+        except CallCancelled:
+            print("done")
+
+
+asyncio.run(main(sys.argv[1]))
+'''
+
+
+@pytest.mark.parametrize("backend", ["memory", "local"])
+def test_a_program_outside_searches_and_runs_goals(backend: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(RUNS)
+    url = "memory://outside" if backend == "memory" else f"local://{tmp_path / 'mesh'}"
+    done = subprocess.run(
+        [sys.executable, "program.py", url], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["done"]

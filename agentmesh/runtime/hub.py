@@ -1,8 +1,7 @@
 """The hub: one inbox for a whole process, and any number of followers behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Final
 
 from agentmesh.clock import Clock, resolve, sleep
@@ -91,9 +90,12 @@ class Hub:
         self._positions: dict[str, int] = {}
         self._ended: MeshError | None = None
 
-    @asynccontextmanager
-    async def follow(self, lite_topic: str, after: int) -> AsyncIterator[Follower]:
-        """A follower of `lite_topic` past the offset `after`; it need not exist yet."""
+    def follow(self, lite_topic: str, after: int) -> "Following":
+        """A follower of `lite_topic` past the offset `after`, inside `async with`; it need not exist yet."""
+        return Following(self, lite_topic, after)
+
+    async def enter(self, lite_topic: str, after: int) -> Follower:
+        """Begin to follow."""
         if self._ended:
             raise self._ended
         others = self._followers.get(lite_topic)
@@ -104,16 +106,17 @@ class Hub:
             self._followers[lite_topic] = [follower]
             self._positions[lite_topic] = after
             await self._inbox.subscribe(lite_topic, after)
-        try:
-            yield follower
-        finally:
-            followers = self._followers.get(lite_topic, [])
-            if follower in followers:
-                followers.remove(follower)
-            if not followers and self._followers.pop(lite_topic, None) is not None:
-                del self._positions[lite_topic]
-                if not self._ended:
-                    await self._inbox.unsubscribe(lite_topic)
+        return follower
+
+    async def leave(self, lite_topic: str, follower: Follower) -> None:
+        """Follow no more; with its last follower the LiteTopic leaves the inbox."""
+        followers = self._followers.get(lite_topic, [])
+        if follower in followers:
+            followers.remove(follower)
+        if not followers and self._followers.pop(lite_topic, None) is not None:
+            del self._positions[lite_topic]
+            if not self._ended:
+                await self._inbox.unsubscribe(lite_topic)
 
     async def run(self) -> None:
         """Poll until cancelled, or until the broker is closed; then every follower fails."""
@@ -151,3 +154,23 @@ class Hub:
             for followers in self._followers.values():
                 for follower in followers:
                     follower.fail(error)
+
+
+class Following:
+    """`async with hub.follow(…) as follower`."""
+
+    __slots__ = ("_after", "_follower", "_hub", "_lite_topic")
+
+    def __init__(self, hub: Hub, lite_topic: str, after: int) -> None:
+        self._hub = hub
+        self._lite_topic = lite_topic
+        self._after = after
+        self._follower: Follower | None = None
+
+    async def __aenter__(self) -> Follower:
+        self._follower = await self._hub.enter(self._lite_topic, self._after)
+        return self._follower
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._follower:
+            await self._hub.leave(self._lite_topic, self._follower)

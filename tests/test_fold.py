@@ -309,7 +309,7 @@ def by_the_book(entries: Sequence[Entry]) -> list[Entry]:
 
 @pytest.mark.promise(2)
 @pytest.mark.promise(3)
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(logs())
 def test_any_interleaving_gives_one_terminal_and_one_visible_output(both: tuple[list[Entry], list[Entry]]) -> None:
     for entries in both:
@@ -329,7 +329,7 @@ def test_any_interleaving_gives_one_terminal_and_one_visible_output(both: tuple[
 
 
 @pytest.mark.promise(3)
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(logs())
 def test_duplicates_change_nothing(both: tuple[list[Entry], list[Entry]]) -> None:
     plain, doubled = ([(event.type, event.attempt, event.data) for event in fold(each, 0).events] for each in both)
@@ -337,7 +337,7 @@ def test_duplicates_change_nothing(both: tuple[list[Entry], list[Entry]]) -> Non
 
 
 @pytest.mark.promise(4)
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(logs(), st.data())
 def test_a_live_reader_that_starts_over_at_accepted_sees_what_a_replay_shows(
     both: tuple[list[Entry], list[Entry]], data: st.DataObject
@@ -353,7 +353,7 @@ def test_a_live_reader_that_starts_over_at_accepted_sees_what_a_replay_shows(
     assert shown == fold(entries, 0).events
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(logs(), st.data())
 def test_what_comes_after_the_end_changes_nothing(both: tuple[list[Entry], list[Entry]], data: st.DataObject) -> None:
     _, entries = both
@@ -411,7 +411,7 @@ def hostile(draw: st.DrawFn) -> list[Entry]:
     return entries
 
 
-@settings(max_examples=800)
+@settings(max_examples=400)
 @given(hostile(), st.integers(0, 2 * DEADLINE))
 def test_malformed_entries_do_not_count_and_break_nothing(entries: list[Entry], now: int) -> None:
     state = fold(entries, now)

@@ -1,6 +1,5 @@
 """`agentmesh chat`: one goal after the other, in a session that remembers."""
 
-import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -50,6 +49,8 @@ def chat(
 
 
 async def _chat(agents: list[Path] | None, session: str, url: str | None, verbose: int) -> int:
+    import asyncio
+
     from agentmesh.cli.lines import read_line
     from agentmesh.cli.output import note
 
@@ -74,6 +75,8 @@ async def _chat(agents: list[Path] | None, session: str, url: str | None, verbos
 @contextmanager
 def _ctrl_c() -> Iterator[Callable[[Coroutine[Any, Any, T]], Awaitable[T]]]:
     """Let Ctrl-C cancel what is awaited through this, each time anew, instead of the whole program."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     current: list[asyncio.Task[Any]] = []
 

@@ -21,6 +21,7 @@ def weather_line(outlook: Outlook, chinese: bool) -> str:
     if day is None:
         return say("weather unknown", chinese)
     values = say("weather values", chinese, day.low, day.high, day.rain_chance)
+    values += say("normal", chinese) if day.normal else ""
     ours = day.condition and day.condition.isascii() != chinese
     return f"{day.condition}{'，' if chinese else ', '}{values}" if ours else values
 
@@ -52,8 +53,15 @@ def write(calendar: Calendar, plans: Sequence[DayPlan], forecast: Forecast, wish
         *_left_out(plans, wishes, chinese),
     ]
     days = [_day(number, plan, chinese) for number, plan in enumerate(plans, start=1)]
-    about = [say("about", chinese), say("estimates", chinese, DETOUR)]
+    about = [say("about", chinese), *provenance(forecast, chinese, places=True)[1:]]
     return "\n\n".join(map("\n".join, [head, *days, _tips(plans, chinese), about]))
+
+
+def provenance(forecast: Forecast, chinese: bool, *, places: bool) -> list[str]:
+    """Where the weather is from and, for a trip with `places`, what of it is estimated."""
+    known = bool(forecast.days and forecast.source)
+    lines = [say("source", chinese, forecast.source) if known else say("no source", chinese)]
+    return [*lines, say("estimates", chinese, DETOUR)] if places else lines
 
 
 def write_outline(calendar: Calendar, forecast: Forecast, chinese: bool) -> str:
@@ -174,8 +182,7 @@ def _dates(calendar: Calendar, chinese: bool) -> str:
 
 def _remarks(calendar: Calendar, forecast: Forecast, chinese: bool) -> list[str]:
     """Where the weather is from, what was assumed, and what was left out."""
-    known = bool(forecast.days and forecast.source)
-    lines = [say("source", chinese, forecast.source) if known else say("no source", chinese)]
+    lines = provenance(forecast, chinese, places=False)
     if forecast.note:
         lines.append(say("note", chinese, forecast.note))
     if calendar.assumed:

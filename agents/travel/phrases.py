@@ -46,6 +46,7 @@ _PHRASES = {
     "day elsewhere": Name("## 第 {} 天 · {}", "## Day {} · {}"),
     "weather": Name("天气：{}", "Weather: {}"),
     "weather values": Name("{}～{}℃，降雨概率 {}%", "{} to {} °C, {}% chance of rain"),
+    "normal": Name("，常年值", ", climate normal"),
     "weather unknown": Name("未知，出发前请查实时预报", "unknown, check a live forecast before you go"),
     "stop": Name("{}. {}到 **{}**，停留约 {}。{}：{}", "{}. {} to **{}**, stay about {}. {}: {}"),
     "by car": Name("开车{}", "Drive {}"),
@@ -116,8 +117,17 @@ _PHRASES = {
     ),
     "left out": Name("- 没有排进：{}（这些天里路程太远或时间不够）", "- Left out: {} (too far, or too little time)"),
     "estimates": Name(
-        "- 路程：按直线距离乘 {} 估算，不含拥堵，请以导航为准。开放时间和票价请出发前再查。",
-        "- Drives: estimated as {} times the great circle, without traffic; use a navigator. Check hours and fares.",
+        "- 估计值：地点坐标、停留时长和闭馆日是内置的近似资料；路程按直线距离乘 {} 估算，不含拥堵。"
+        "出发前请用导航，并查开放时间和票价。",
+        "- Estimates: coordinates, visit times and closing days are bundled approximations; drives are {} times the "
+        "great circle, without traffic. Use a navigator, and check hours and fares before you go.",
+    ),
+    "by model": Name(
+        "- 文字：语言模型所写；行程、车程和天气不是", "- Words: a language model's; stops, drives and weather are not"
+    ),
+    "no words": Name(
+        "（语言模型这次没有写出文字，以上由规则生成。）",
+        "(The language model gave no text this time: the above was made by rule.)",
     ),
     "elsewhere": Name(
         "我只收录了杭州周边（杭州、嘉兴、湖州、绍兴）的地点，没有{}的，所以不编造景点，只按天气给出每天的安排思路。",

@@ -13,7 +13,7 @@ from .phrases import KINDS
 from .places import CITIES
 from .wishes import Wishes, read_wishes
 
-_MAX_TEXT = 2000  # characters of a request that are read
+MAX_TEXT = 2000  # characters of a request that are read
 
 
 class Stop(BaseModel):
@@ -53,7 +53,7 @@ def is_chinese(text: str) -> bool:
 
 def plan(request: str, forecast: Forecast, today: dt.date) -> TripPlan:
     """The trip for the forecast's days: an itinerary around Hangzhou, elsewhere an outline without places."""
-    request = request[:_MAX_TEXT]
+    request = request[:MAX_TEXT]
     chinese = is_chinese(request)
     days = calendar(forecast, request, today)
     wishes = read_wishes(request)

@@ -1,7 +1,8 @@
 """Monthly climate normals of some cities: what the weather is like there at that time of the year, in the long run.
 
 The values in climate.json are approximate long-term averages: high and low in °C, days with rain or snow per month.
-They are normals, not a forecast, and whatever shows them has to say so.
+They are normals, not a forecast, and whatever shows them has to say so. Coordinates are those of the city centres, to
+about a kilometre.
 """
 
 import json
@@ -15,11 +16,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class City:
-    """A city with its names and its twelve monthly normals, January first."""
+    """A city with its names, where it is, and its twelve monthly normals, January first."""
 
     zh: str
     en: str
     aliases: tuple[str, ...]
+    latitude: float
+    longitude: float
     high: tuple[float, ...]
     low: tuple[float, ...]
     rain_days: tuple[int, ...]
@@ -53,8 +56,9 @@ class Mention:
 @cache
 def cities() -> tuple[City, ...]:
     entries = json.loads(Path(__file__).with_name("climate.json").read_text("utf-8"))
+    columns = ("high", "low", "rain_days")
     return tuple(
-        City(e["zh"], e["en"], tuple(e["aliases"]), tuple(e["high"]), tuple(e["low"]), tuple(e["rain_days"]))
+        City(e["zh"], e["en"], tuple(e["aliases"]), e["lat"], e["lon"], *(tuple(e[name]) for name in columns))
         for e in entries
     )
 

@@ -54,7 +54,7 @@ class Problem:
         """One sentence for the user."""
         han, english = {
             "impossible": ("日历上没有“{}”这一天。", "There is no such date as “{}”."),
-            "past": ("{} 已经过去了。", "{} is in the past."),
+            "past": ("{} 已经过去了，请说今天或以后的日子。", "{} is in the past: name a day to come."),
             "reversed": ("{} 的先后顺序反了。", "{} ends before it begins."),
             "too long": (
                 f"{{}} 太长了，一次最多 {MAX_DAYS} 天。",

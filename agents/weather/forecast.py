@@ -19,6 +19,7 @@ class Day(BaseModel):
     high: int = Field(description="highest temperature, °C")
     rain_chance: int = Field(description="chance of rain or snow, percent", ge=0, le=100)
     advice: str = Field(description="what to be ready for; may be empty")
+    normal: bool = Field(default=False, description="true: no forecast, but what is normal at that time of the year")
 
 
 class Forecast(BaseModel):

@@ -1,10 +1,11 @@
 """What the weather agent says, in Chinese and in English."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import date
 
 from .forecast import Day, Forecast
+from .open_meteo import DAYS
 
 _WEEKDAYS = ("周一", "周二", "周三", "周四", "周五", "周六", "周日")
 _RAIN = ((15, "少雨", "as a rule dry"), (30, "多半无雨", "mostly dry"), (45, "有时有雨", "some rain possible"))
@@ -52,10 +53,44 @@ def advice(low: int, high: int, rain_chance: int, chinese: bool) -> str:
     return ("，" if chinese else ", ").join(said)
 
 
-def source(chinese: bool) -> str:
+def source(normal: Set[bool], chinese: bool) -> str:
+    """Where the values come from: of days that are `normal` (True), forecast (False), or both."""
+    live = (
+        "Open-Meteo 天气预报（open-meteo.com，CC BY 4.0）",
+        "weather forecast by Open-Meteo (open-meteo.com, CC BY 4.0)",
+    )
+    bundled = (
+        "内置的逐月气候平均值（历年同期的近似平均），不是气象台的实时预报",
+        "bundled monthly climate normals (approximate long-term averages), not a forecast from a weather station",
+    )
+    mixed = f"{live[0]}；标“常年值”的日子用{bundled[0]}", f"{live[1]}; days marked “climate normal”: {bundled[1]}"
+    han, english = mixed if len(normal) > 1 else live if False in normal else bundled
+    return han if chinese else english
+
+
+def no_live(reason: str, chinese: bool) -> str:
+    """Why there is no live forecast, for those who asked for nothing else."""
     if chinese:
-        return "内置的逐月气候平均值（历年同期的近似平均），不是气象台的实时预报"
-    return "bundled monthly climate normals (approximate long-term averages), not a forecast from a weather station"
+        return f"没有拿到 Open-Meteo 的预报（{reason}）。"
+    return f"There is no forecast from Open-Meteo ({reason})."
+
+
+def found_spot(name: str, region: str, chinese: bool) -> str:
+    """Which of the world's places of that name this is."""
+    if chinese:
+        return (
+            f"按 Open-Meteo 查到的{name}（{region.replace(', ', '，')}）。"
+            if region
+            else f"按 Open-Meteo 查到的{name}。"
+        )
+    return f"The place, as Open-Meteo found it: {name}{f' ({region})' if region else ''}."
+
+
+def no_normals(city: str, chinese: bool) -> str:
+    """That the days beyond the forecast are left out."""
+    if chinese:
+        return f"{city}只有 Open-Meteo 预报所及的 {DAYS} 天以内有数据，其余日子没有。"
+    return f"For {city} there is only what Open-Meteo forecasts, {DAYS} days ahead at most; other days are left out."
 
 
 def unknown_city(city: str, names: Iterable[str], total: int, chinese: bool) -> str:
@@ -86,10 +121,10 @@ def only_one_city(city: str, others: Iterable[str], chinese: bool) -> str:
 
 def day_line(day: Day, chinese: bool) -> str:
     if chinese:
-        tail = f"；{day.advice}" if day.advice else ""
+        tail = ("，常年值" if day.normal else "") + (f"；{day.advice}" if day.advice else "")
         when = f"{day.date.month}月{day.date.day}日 {day.weekday}"
         return f"- {when}：{day.condition}，{day.low}～{day.high}℃，降雨概率 {day.rain_chance}%{tail}"
-    tail = f"; {day.advice}" if day.advice else ""
+    tail = (", climate normal" if day.normal else "") + (f"; {day.advice}" if day.advice else "")
     when = f"{day.weekday} {day.date.day} {day.date:%b}"
     return f"- {when}: {day.condition}, {day.low} to {day.high} °C, {day.rain_chance}% chance of rain{tail}"
 

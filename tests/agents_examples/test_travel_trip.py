@@ -48,9 +48,8 @@ def test_the_forecast_of_the_weather_agent_fits_into_the_travel_agent(weather, t
 
 
 def test_the_goal_gives_five_days_each_with_weather_and_a_route(weather, travel):
-    report, wording = weather("report"), weather("wording")
-    question = report.understand(GOAL, "", None, None, TODAY)
-    answer = report.answer(question, report.normal_days(question), wording.source(True))
+    report = weather("report")
+    answer = report.answer(report.understand(GOAL, "", None, None, TODAY), {})
     given_ = travel("forecast").Forecast.model_validate(answer.forecast.model_dump(mode="json"))
     trip = travel("trip").plan(GOAL, given_, TODAY)
     assert [day.date.isoformat() for day in trip.days] == [f"2026-11-{n}" for n in (25, 26, 27, 28, 29)]
@@ -69,6 +68,14 @@ def test_the_goal_gives_five_days_each_with_weather_and_a_route(weather, travel)
         assert words in trip.text
     for day in trip.days:
         assert all(f"**{stop.name}**" in trip.text for stop in day.stops)
+
+
+def test_a_day_says_whether_its_weather_is_a_forecast_or_a_normal(travel):
+    weather = forecast(travel, days=2)
+    weather.days[1].normal = True
+    trip = travel("trip").plan(GOAL, weather, TODAY)
+    assert ["常年值" in day.weather for day in trip.days] == [False, True]
+    assert trip.text.count("常年值") == 1
 
 
 def test_an_english_request_gets_an_english_guide(travel):

@@ -108,6 +108,19 @@ async def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) ->
     assert (tmp_path / "mesh.db").read_bytes() == b"garbage" * 1000
 
 
+async def test_the_files_of_a_mesh_are_its_owners_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "mesh"
+    before = os.umask(0)
+    try:
+        broker = await opened(folder)
+        await broker.append("log-a", [Draft("data", 1)])
+        modes = {path.name: path.stat().st_mode & 0o077 for path in (folder, *folder.iterdir())}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(["mesh", "lock", "mesh.db", "mesh.db-wal", "mesh.db-shm"], 0)
+    await broker.close()
+
+
 async def test_an_empty_file_becomes_a_mesh(tmp_path: Path) -> None:
     (tmp_path / "mesh.db").touch()
     await with_a_message(tmp_path)

@@ -142,20 +142,57 @@ async def test_handing_out_and_losing_many_tasks_is_bounded_too(broker: Embedded
     assert max(recorder.rows) <= MAX_ROWS + 1
 
 
-async def test_an_operation_that_breaks_fails_its_turn_and_leaves_nothing(broker: EmbeddedBroker) -> None:
+def add_row(row: tuple[Any, ...]) -> Callable[[EmbeddedBroker], None]:
+    return lambda broker: broker.state.changes.insert_lite_topic.append(row)
+
+
+BREAKS: dict[str, Callable[[EmbeddedBroker], object]] = {
+    "itself": lambda broker: [].pop(),
+    "a constraint of the store": add_row(("log-a", 99, "", 0, 0, 0)),
+    "a value that the store cannot hold": add_row(("log-c", 99, object(), 0, 0, 0)),
+    "a text that the store cannot hold": add_row(("log-c", 99, "\ud800", 0, 0, 0)),
+    "a number that the store cannot hold": add_row(("log-c", 2**63, "", 0, 0, 0)),
+}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+async def test_an_operation_that_breaks_fails_its_turn_and_leaves_nothing(
+    broker: EmbeddedBroker, tmp_path: Path, how: str
+) -> None:
     await broker.append("log-a", [Draft("data", 0)])
 
     async def breaks() -> None:
-        await broker.turns.submit(lambda: [].pop())
+        await broker.turns.submit(BREAKS[how], broker)
 
-    results = await asyncio.gather(
-        broker.append("log-a", [Draft("data", 1)]), broker.publish(task(1)), breaks(), return_exceptions=True
-    )
-    assert [type(result) for result in results[:2]] == [BrokerUnavailable] * 2
-    assert "IndexError" in str(results[0])
-    assert await broker.browse(TOPIC) == []
+    for _ in range(2):
+        results = await asyncio.gather(
+            broker.append("log-a", [Draft("data", 1)]),
+            broker.append("log-b", [Draft("data", 1)]),
+            broker.publish(task(1)),
+            breaks(),
+            return_exceptions=True,
+        )
+        assert {type(result) for result in results[:3]} == {BrokerUnavailable}
+        assert isinstance(results[3], BrokerUnavailable | IndexError)
+        assert await broker.browse(TOPIC) == []
+        assert [info.lite_topic for info in await broker.list()] == ["log-a"]
+        assert stored(tmp_path, "select count(*) from entry") == [1]
     assert await broker.append("log-a", [Draft("data", 1)], expect=1) == 1
     assert await broker.publish(task(1))
+
+
+async def test_what_was_asked_by_somebody_who_left_before_the_turn_does_not_happen(broker: EmbeddedBroker) -> None:
+    asked = [
+        asyncio.create_task(broker.publish(task(1))),
+        asyncio.create_task(broker.append("log-a", [Draft("data", 1)])),
+        asyncio.create_task(broker.publish(task(2))),
+    ]
+    await asyncio.sleep(0)
+    for each in asked[:2]:
+        each.cancel()
+    assert await asked[2] is True
+    assert [found.message.id for found in await broker.browse(TOPIC)] == ["call-2"]
+    assert await broker.read("log-a") == []
 
 
 async def test_while_the_store_cannot_even_be_read_everybody_is_told_and_then_it_goes_on(

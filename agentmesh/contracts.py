@@ -238,7 +238,7 @@ class Inbox(Protocol):
         ...
 
     async def unsubscribe(self, lite_topic: str) -> None:
-        """Take it out; what this client committed of it is kept until the client is forgotten."""
+        """Take it out. What this client committed is kept for its last 10,000 LiteTopics, until it is forgotten."""
         ...
 
     async def sync(self, interests: Mapping[str, int | None]) -> None:

@@ -109,8 +109,10 @@ class Call:
     async def _advance(self, follower: "Follower", state: CallState) -> list[Event]:
         """Wait for more, or for the deadline, and take it in; returns the events of it that are shown."""
         entries = await follower.next(state.deadline + 1 if state.deadline else None)
+        if not entries:  # the deadline; what was stored before it may not have come yet
+            entries = await self._client.broker.read(self.id, state.next - 1, _PAGE)
         events = [event for event in map(state.add, entries) if event]
-        expired = state.expire(self._client.clock.now())
+        expired = None if entries else state.expire(self._client.clock.now())
         return [*events, expired] if expired else events
 
     def _value(self, event: Event, returns: Any) -> Any:

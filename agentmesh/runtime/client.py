@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from agentmesh.clock import Clock
 from agentmesh.contracts import Broker, ChatModel, Planner, Registration, Registry
 from agentmesh.errors import CallNotFound, ConfigError, MeshError, SkillNotFound, Unauthorized
+from agentmesh.fold import fold
 from agentmesh.ids import Kind, keyed_call, kind_of, new_id
 from agentmesh.message import CALL_DEADLINE, DEFAULT_PRIORITY, DEFAULT_TENANT, RUN_DEADLINE, Message, to_json
 from agentmesh.runtime.call import Call
@@ -107,13 +108,10 @@ class Client:
         """The call or run of this id. Raises `CallNotFound`."""
         if kind_of(call_id) not in ("call", "run"):
             raise CallNotFound(call_id)
-        entries = await self.broker.read(call_id, -1, 1)
-        if not entries or entries[0].type != "submitted":
+        state = fold(await self.broker.read(call_id, -1, 1), 0)
+        if state.submitted is None or self.tenant not in (None, state.submitted.get("tenant")):
             raise CallNotFound(call_id)
-        submitted = entries[0].data
-        if self.tenant is not None and submitted["tenant"] != self.tenant:
-            raise CallNotFound(call_id)
-        return Call(self, call_id, submitted["topic"])
+        return Call(self, call_id, str(state.submitted.get("topic", "")))
 
     def lite_topic(self, name: str) -> LiteTopic:
         """A log of one's own, by its readable name."""

@@ -58,6 +58,11 @@ class Follower:
             self._buffer.extend(entries[expected - entries[0].offset :])
         self._wake()
 
+    def look(self) -> None:
+        """The hub could not get what there is: the follower is to read the log itself, and to meet its errors."""
+        self._behind = True
+        self._wake()
+
     def fail(self, error: MeshError) -> None:
         """The hub has ended."""
         self._error = error
@@ -138,12 +143,15 @@ class Hub:
         offsets = {}
         for batch in batches:
             name = batch.lite_topic
-            if batch.revoked or not batch.entries:
+            followers = self._followers.get(name, ())
+            if not batch.entries:
+                for follower in followers:
+                    follower.look()
                 continue
             offsets[name] = batch.entries[-1].offset
             if name in self._positions:
                 self._positions[name] = offsets[name]
-            for follower in self._followers.get(name, ()):
+            for follower in followers:
                 follower.feed(batch.entries)
         if offsets:
             await self._inbox.commit(offsets)

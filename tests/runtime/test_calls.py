@@ -24,14 +24,17 @@ from agentmesh import (
     InvalidInput,
     InvalidOutput,
     Mesh,
+    PayloadCorrupt,
     Retryable,
     SkillNotFound,
     TopicNotFound,
     Unauthorized,
     skill,
 )
+from agentmesh.broker.embedded.broker import EmbeddedBroker
 from agentmesh.clock import ManualClock, settle
 from agentmesh.contracts import Delivery, Retry
+from agentmesh.message import Draft
 
 
 class Forecast(BaseModel):
@@ -450,3 +453,40 @@ async def test_input_that_is_not_json_data_is_refused(mesh: Mesh, agent: EchoAge
     for value in (object(), {"n": float("nan")}, {1: {2}}):
         with pytest.raises((InvalidInput, Exception)):
             await mesh.call(TOPIC, {"city": value}, skill="forecast")
+
+
+async def test_a_long_call_that_ended_in_time_is_not_timed_out_by_a_late_reader(
+    url: str, on_a_clock: Callable[[str], Mesh], clock: ManualClock
+) -> None:
+    class TalkativeAgent(Agent):
+        """Says a lot."""
+
+        @skill
+        async def talk(self, *, ctx: Context) -> str:
+            """Talk."""
+            for number in range(700):
+                await ctx.emit(str(number))
+            return "done"
+
+    async with on_a_clock(url) as mesh:
+        await mesh.serve(TalkativeAgent())
+        call = await mesh.start("TalkativeAgentTask", {}, deadline=60)
+        assert await call.result() == "done"
+        await clock.advance(120)
+        assert await (await mesh.attach(call.id)).result() == "done"
+        assert len([event async for event in call.events()]) == 703
+
+
+async def test_an_entry_that_cannot_be_read_is_an_error_for_its_reader_alone(mesh: Mesh, agent: EchoAgent) -> None:
+    call = await mesh.start(TOPIC, {}, skill="wait")
+    waiting = asyncio.create_task(call.result())
+    await settle()
+    broker = mesh.broker
+    assert isinstance(broker, EmbeddedBroker)
+    broker.state.logs.find(call.id).tail.append((2, "", 0, b"rubbish"))  # type: ignore[union-attr]
+    broker.state.logs.find(call.id).next = 3  # type: ignore[union-attr]
+    await broker.append(call.id, [Draft("cancelled", {"by": "test"})])
+    with pytest.raises(PayloadCorrupt):
+        await waiting
+    agent.gate.set()
+    assert await mesh.call(TOPIC, {"number": 1}, skill="plain") == 2

@@ -216,6 +216,8 @@ class EmbeddedBroker:
         if not message.deadline:
             lifetime = RUN_DEADLINE if kind_of(message.id) == "run" else CALL_DEADLINE
             message = msgspec.structs.replace(message, deadline=self._clock.now() + lifetime)
+        if not 0 <= message.priority <= 9:
+            raise PayloadCorrupt(f"{message.id} has priority {message.priority}, and priorities are 0 to 9.")
         _check_time(message.deadline)
         _check_time(message.not_before)
         return message, encode_message(message)

@@ -15,6 +15,9 @@ from agentmesh.ids import check_lite_topic
 
 LOCK: Final = 30_000
 SILENCE: Final = 180_000
+COMMITTED: Final = 10_000
+"""How many committed offsets a client keeps beside its subscriptions; the oldest go first."""
+
 _BATCH_ENTRIES: Final = 256
 
 
@@ -68,6 +71,8 @@ class Inboxes:
     def unsubscribe(self, client: Client, name: str) -> None:
         if self._interests.remove(client.name, name):
             client.ready.removed(name)
+        while len(client.committed) > COMMITTED:
+            del client.committed[next(iter(client.committed))]
 
     def sync(self, client: Client, interests: Mapping[str, int | None]) -> None:
         for name in self._interests.missing(client.name, interests):

@@ -8,6 +8,8 @@ import msgspec
 
 from agentmesh.broker.embedded.store import Store
 from agentmesh.contracts import Delivery, Lease
+from agentmesh.errors import PayloadCorrupt
+from agentmesh.log import get_logger
 from agentmesh.message import Message, decode_message
 from agentmesh.scheduling.order import Waiting
 from agentmesh.scheduling.timers import Timers
@@ -118,7 +120,12 @@ class Tasks:
                 topic.requests = before[name].requests
         self._next = last + 1
         for position, attempt, token, lost, raised, not_before, cancelled, raw in rows:
-            task = Task(position, decode_message(raw), not_before)
+            try:
+                message = decode_message(raw)
+            except PayloadCorrupt as error:  # its row stays where it is, and the others go on
+                get_logger(position=position).error("a task cannot be read and is left out", error=str(error))
+                continue
+            task = Task(position, message, not_before)
             task.attempt, task.lost, task.raised, task.cancelled = attempt, lost, raised, bool(cancelled)
             self._insert(task)
             if token:

@@ -300,12 +300,12 @@ def test_the_file_system_of_a_folder_is_that_of_the_nearest_mount() -> None:
         [
             "22 27 0:21 / / rw,relatime - ext4 /dev/vda rw",
             "23 22 0:40 / /home rw,relatime shared:1 - nfs4 server:/home rw",
-            "24 23 0:41 / /home/me/local\\040disk rw - xfs /dev/vdb rw",
+            "24 23 0:41 / /srv/me/local\\040disk rw - xfs /dev/vdb rw",
         ]
     )
     assert file_system(Path("/var/mesh"), mounts) == "ext4"
-    assert file_system(Path("/home/me/mesh"), mounts) == "nfs4"
-    assert file_system(Path("/home/me/local disk/mesh"), mounts) == "xfs"
+    assert file_system(Path("/srv/me/mesh"), mounts) == "nfs4"
+    assert file_system(Path("/srv/me/local disk/mesh"), mounts) == "xfs"
     assert file_system(Path("/homer"), mounts) == "ext4"
     assert file_system(Path("/x"), "") == ""
 

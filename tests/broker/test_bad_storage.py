@@ -299,14 +299,14 @@ def test_the_file_system_of_a_folder_is_that_of_the_nearest_mount() -> None:
     mounts = "\n".join(
         [
             "22 27 0:21 / / rw,relatime - ext4 /dev/vda rw",
-            "23 22 0:40 / /home rw,relatime shared:1 - nfs4 server:/home rw",
+            "23 22 0:40 / /srv rw,relatime shared:1 - nfs4 server:/srv rw",
             "24 23 0:41 / /srv/me/local\\040disk rw - xfs /dev/vdb rw",
         ]
     )
     assert file_system(Path("/var/mesh"), mounts) == "ext4"
     assert file_system(Path("/srv/me/mesh"), mounts) == "nfs4"
     assert file_system(Path("/srv/me/local disk/mesh"), mounts) == "xfs"
-    assert file_system(Path("/homer"), mounts) == "ext4"
+    assert file_system(Path("/srvr"), mounts) == "ext4"
     assert file_system(Path("/x"), "") == ""
 
 

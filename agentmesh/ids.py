@@ -85,6 +85,6 @@ def session_log(tenant: str, session: str) -> str:
     return f"session-{digest(tenant, session)}"
 
 
-def memory_log(tenant: str, principal: str, topic: str) -> str:
-    """The LiteTopic behind `Context.memory` of the agent on `topic`."""
-    return f"memory-{digest(tenant, principal, topic)}"
+def memory_log(tenant: str, principal: str) -> str:
+    """The LiteTopic behind `Context.memory`: one for all agents that work for this principal."""
+    return f"memory-{digest(tenant, principal)}"

@@ -88,7 +88,7 @@ def test_what_is_derived_is_a_name_of_its_kind_and_always_the_same(a: str, b: st
         ("call", lambda: child_call(a, b)),
         ("log", lambda: own_log(a, b)),
         ("session", lambda: session_log(a, b)),
-        ("memory", lambda: memory_log(a, b, c)),
+        ("memory", lambda: memory_log(a, b)),
     ):
         made = make()
         assert made == make()
@@ -100,4 +100,4 @@ def test_tenants_and_principals_do_not_share_what_is_derived() -> None:
     assert keyed_call("a", "T", "k") != keyed_call("b", "T", "k")
     assert own_log("a", "notes") != own_log("b", "notes")
     assert session_log("a", "s") != session_log("b", "s")
-    assert memory_log("a", "p", "T") != memory_log("a", "q", "T")
+    assert memory_log("a", "p") != memory_log("a", "q")

@@ -89,12 +89,12 @@ class Context:
 
     @property
     def memory(self) -> "Memory":
-        """Keys and values kept per (tenant, principal) across calls: `get`, `set`, `delete`, `items`."""
+        """Keys and values kept per (tenant, principal) across calls and agents: `get`, `set`, `delete`, `items`."""
         if self._memory is None:
             from agentmesh.runtime.memory import Memory
 
             message = self._attempt.message
-            self._memory = Memory(self._attempt.client, message.tenant, message.principal, message.topic)
+            self._memory = Memory(self._attempt.client, message.tenant, message.principal)
         return self._memory
 
     @property

@@ -1,4 +1,4 @@
-"""What an agent remembers of one principal: keys and values, kept in a LiteTopic of their own."""
+"""What agents remember of one principal: keys and values, kept in a LiteTopic of their own."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -14,13 +14,15 @@ _PAGE: Final = 1000
 
 
 class Memory:
-    """A small store per tenant, principal and agent. What was set is there in every later call, in any process, until
-    30 days after the last change. Values are JSON data; the last write to a key wins.
+    """A small store per tenant and principal, which all agents that work for them share.
+
+    What was set is there in every later call, in any process, until 30 days after the last change. Values are JSON
+    data; the last write to a key wins.
     """
 
-    def __init__(self, client: "Client", tenant: str, principal: str, topic: str) -> None:
+    def __init__(self, client: "Client", tenant: str, principal: str) -> None:
         self._client = client
-        self._lite_topic = memory_log(tenant, principal, topic)
+        self._lite_topic = memory_log(tenant, principal)
         self._values: dict[str, Any] = {}
         self._read = -1
 

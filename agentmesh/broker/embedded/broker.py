@@ -55,9 +55,12 @@ class EmbeddedBroker:
         self, topics: Sequence[str], limit: int, wait: float, *, worker: str, lanes: Sequence[str] = ()
     ) -> Sequence[Lease]:
         check_text(worker)
-        request = LeaseRequest(topics, limit, worker, (ANY, *lanes), _dismiss(self._turns.new_future()))
+        self._turns.begin_soon()
+        request = LeaseRequest(topics, limit, worker, (ANY, *lanes), self._turns.new_future())
         try:
-            await self._turns.submit(self._state.request, request)
+            self._state.request(request)  # it writes nothing, so it needs no place in the turn
+            if wait <= 0:
+                await self._turns.submit(_nothing)
             return await self._turns.within(request.future, wait, ())
         except asyncio.CancelledError:
             if not self._turns.closed:
@@ -253,6 +256,10 @@ def _weigh(appends: Sequence[Encoded], publishes: Sequence[tuple[Message, bytes]
         rows += 3
         size += len(raw)
     return rows, size
+
+
+def _nothing() -> None:
+    """An operation that merely waits for its turn."""
 
 
 def _dismiss(future: asyncio.Future[T]) -> asyncio.Future[T]:

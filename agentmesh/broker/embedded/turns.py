@@ -64,13 +64,17 @@ class Turns:
         """Queue `apply(*arguments)`, which writes about `rows` rows of `size` bytes together. The future resolves after
         the COMMIT.
         """
+        self.begin_soon()
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._operations.append((apply, arguments, rows, size, future))
+        return future
+
+    def begin_soon(self) -> None:
+        """Let there be a turn. Raises `BrokerUnavailable` when it is closed, or another loop's."""
         self.check_open()
         if asyncio.get_running_loop() is not self._loop:
             raise BrokerUnavailable("This mesh belongs to another event loop. Open one of its own there.")
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._operations.append((apply, arguments, rows, size, future))
         self._schedule()
-        return future
 
     def check_open(self) -> None:
         if self.closed:

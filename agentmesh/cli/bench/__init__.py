@@ -3,6 +3,7 @@
 The machine is noisy, so what counts is the ratio: the median of several pairs, measured in turn.
 """
 
+import gc
 import json
 import tempfile
 from collections.abc import Callable
@@ -90,5 +91,6 @@ def _compare(name: str, in_flight: int, pairs: int, calls: int) -> dict[str, Any
 
 
 def _in_folder(measure: Callable[[Path], Any]) -> Any:
+    gc.collect()  # what the measurement before has left is not this one's to pay
     with tempfile.TemporaryDirectory() as folder:
         return measure(Path(folder))

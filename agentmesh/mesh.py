@@ -36,10 +36,11 @@ _DRAIN: Final = 5.0
 class Mesh:
     """An open mesh: `async with Mesh("local:///var/lib/mesh") as mesh`.
 
-    `broker` is `memory://NAME`, `local://DIR` or `rocketmq://HOST:PORT`; `model` the language model's name. Every
-    argument may come from `agentmesh.yaml` or `AGENTMESH_*` instead. With `tenant` the mesh sees that tenant's calls
-    alone; without, it is an operator's. `drain` is how many seconds running handlers get to end when the mesh is left;
-    what is not done by then is given back for the next process, as is everything when the process dies.
+    `broker` is `memory://NAME` or `local://DIR`; `model` the language model's name. `registry` and `embedder` have no
+    implementations to choose from yet. Every argument may come from `agentmesh.yaml` or `AGENTMESH_*` instead. With
+    `tenant` the mesh sees that tenant's calls alone; without, it is an operator's. `drain` is how many seconds running
+    handlers get to end when the mesh is left; what is not done by then is given back for the next process, as is
+    everything when the process dies.
 
     Raises `ConfigError` for settings that are wrong, and `BrokerUnavailable`.
     """
@@ -100,16 +101,18 @@ class Mesh:
     ) -> None:
         client, self._client = self._open_client(), None
         drain = self._drain if kind is None else 0
-        await asyncio.gather(*(worker.stop(drain) for worker in self._workers))
-        for worker in self._workers:
-            with contextlib.suppress(MeshError):
-                await client.registry.remove(worker.declaration.topic, self._instance)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await client.broker.close()
-        if self._model:
-            await self._model.aclose()
+        try:
+            await asyncio.gather(*(worker.stop(drain) for worker in self._workers))
+            for worker in self._workers:
+                with contextlib.suppress(MeshError):
+                    await client.registry.remove(worker.declaration.topic, self._instance)
+        finally:  # even when the draining is cancelled, the store is let go
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await client.broker.close()
+            if self._model:
+                await self._model.aclose()
 
     @property
     def broker(self) -> Broker:
@@ -235,6 +238,11 @@ class Mesh:
 
     async def _open(self, url: str) -> tuple[Broker, Registry]:
         """The broker that the URL names, and its registry."""
+        for name in ("registry", "embedder"):
+            if getattr(self.config, name):
+                raise ConfigError(
+                    f"{name}={getattr(self.config, name)!r}: this version has only its own. Leave it out."
+                )
         scheme, separator, rest = url.partition("://")
         if scheme not in ("memory", "local") or not separator:
             raise ConfigError(f"{url!r} is no mesh: use memory://NAME or local://DIR.")

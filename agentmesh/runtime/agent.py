@@ -114,12 +114,6 @@ def marked_skills(kind: type[Agent]) -> Iterator[tuple[str, SkillMark]]:
     yield from ((attribute, mark) for attribute, mark in marks.items() if callable(getattr(kind, attribute)))
 
 
-def mark_of(function: Callable[..., Any]) -> SkillMark:
-    """What `@skill` says of a function, or an empty mark."""
-    found = getattr(function, _MARK, None)
-    return found if isinstance(found, SkillMark) else SkillMark()
-
-
 def _error(function: Callable[..., Any], text: str) -> DeclarationError:
     code = function.__code__
     field_ = function.__qualname__.rpartition("<locals>.")[2]

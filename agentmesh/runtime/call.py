@@ -8,6 +8,7 @@ from agentmesh.errors import CallFailed, CallNotFound, Conflict
 from agentmesh.fold import CallState, fold
 from agentmesh.ids import kind_of
 from agentmesh.message import Draft, Event
+from agentmesh.runtime.reading import read_all
 
 if TYPE_CHECKING:
     from agentmesh.runtime.client import Client
@@ -82,11 +83,7 @@ class Call:
 
     async def state(self) -> CallState:
         """The fold of everything in the log now. Raises `CallNotFound`."""
-        entries = list(await self._client.broker.read(self.id, -1, _PAGE))
-        page = entries
-        while len(page) == _PAGE:
-            page = list(await self._client.broker.read(self.id, entries[-1].offset, _PAGE))
-            entries += page
+        entries = await read_all(self._client.broker, self.id)
         state = fold(entries, self._client.clock.now())
         if state.submitted is None:
             raise CallNotFound(self.id)

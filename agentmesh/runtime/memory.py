@@ -1,16 +1,15 @@
 """What agents remember of one principal: keys and values, kept in a LiteTopic of their own."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from agentmesh.ids import memory_log
 from agentmesh.message import Draft
+from agentmesh.runtime.reading import read_all
 
 if TYPE_CHECKING:
     from agentmesh.runtime.client import Client
-
-_PAGE: Final = 1000
 
 
 class Memory:
@@ -47,13 +46,9 @@ class Memory:
         await self._client.broker.append(self._lite_topic, [Draft("data", change, id=uuid4().hex)])
 
     async def _refresh(self) -> None:
-        while True:
-            entries = await self._client.broker.read(self._lite_topic, self._read, _PAGE)
-            for entry in entries:
-                if "value" in entry.data:
-                    self._values[entry.data["key"]] = entry.data["value"]
-                else:
-                    self._values.pop(entry.data["key"], None)
-                self._read = entry.offset
-            if len(entries) < _PAGE:
-                return
+        for entry in await read_all(self._client.broker, self._lite_topic, self._read):
+            if "value" in entry.data:
+                self._values[entry.data["key"]] = entry.data["value"]
+            else:
+                self._values.pop(entry.data["key"], None)
+            self._read = entry.offset

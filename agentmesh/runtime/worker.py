@@ -23,6 +23,7 @@ from agentmesh.message import Draft, from_json
 from agentmesh.runtime.attempt import Attempt, Slots
 from agentmesh.runtime.client import Client
 from agentmesh.runtime.context import BlockingContext, Context
+from agentmesh.runtime.reading import read_all
 from agentmesh.runtime.watch import watched
 from agentmesh.scheduling.retry import Again, Dead, after_raised
 
@@ -51,6 +52,7 @@ class Worker:
         self._slots = Slots(declaration.delivery.concurrency)
         self._attempts: dict[str, Attempt] = {}
         self._stopping = False
+        self._gone = False
         self._idle = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._given_up: set[asyncio.Task[None]] = set()
@@ -64,14 +66,25 @@ class Worker:
         self._stopping = True
         lease, keep = self._loops
         lease.cancel()
-        await asyncio.gather(lease, return_exceptions=True)  # whose own cancellation is not ours
-        for attempt in list(self._attempts.values()):
-            if attempt.asking:  # a person may take days
+        try:
+            await asyncio.gather(lease, return_exceptions=True)  # whose own cancellation is not ours
+            await self._drain(drain)
+        finally:
+            self._gone = True
+            for attempt in list(self._attempts.values()):  # there are some if the draining was cut short
                 attempt.stop("released")
-        if self._attempts and drain > 0:
+            keep.cancel()
+        await asyncio.gather(keep, return_exceptions=True)
+
+    async def _drain(self, seconds: float) -> None:
+        """Wait for what runs, but for no person; what is left then is given back."""
+        for attempt in list(self._attempts.values()):
+            if attempt.asking:
+                attempt.stop("released")
+        if self._attempts and seconds > 0:
             self._idle.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(drain):
+                async with asyncio.timeout(seconds):
                     await self._idle.wait()
         attempts = list(self._attempts.values())
         for attempt in attempts:
@@ -79,8 +92,6 @@ class Worker:
         tasks = [attempt.task for attempt in attempts if attempt.task]
         if tasks:
             await asyncio.wait(tasks, timeout=_GRACE)
-        keep.cancel()
-        await asyncio.gather(keep, return_exceptions=True)
 
     async def _lease(self) -> None:
         broker, topic, lanes = self._client.broker, self.declaration.topic, (self.declaration.version,)
@@ -163,14 +174,8 @@ class Worker:
 
     async def _recall(self, attempt: Attempt) -> bool:
         """Read what earlier attempts recorded; False if the call has ended meanwhile."""
-        client, log = self._client, attempt.message.log
-        entries = list(await client.broker.read(log))
-        while True:
-            more = await client.broker.read(log, entries[-1].offset) if entries else ()
-            if not more:
-                break
-            entries += more
-        state = fold(entries, client.clock.now())
+        entries = await read_all(self._client.broker, attempt.message.log)
+        state = fold(entries, self._client.clock.now())
         attempt.steps = dict(state.steps)
         return state.terminal is None
 
@@ -210,6 +215,8 @@ class Worker:
             except LeaseLost:
                 return
             except BrokerUnavailable as error:
+                if self._gone:
+                    return  # the mesh is closed: the next process hands the task out again
                 self._logger().warning("cannot store a result yet", call=attempt.message.id, error=str(error))
                 await sleep(self._client.clock, _PAUSE)
             else:

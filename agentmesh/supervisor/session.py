@@ -4,17 +4,17 @@ from typing import Final
 
 from agentmesh.errors import CallNotFound, Conflict
 from agentmesh.ids import session_log
-from agentmesh.message import Draft, Entry
+from agentmesh.message import Draft
 from agentmesh.runtime.client import Client
+from agentmesh.runtime.reading import read_all
 
-_PAGE: Final = 1000
 _TURNS: Final = 20
 
 
 async def begin(client: Client, tenant: str, session: str, run: str, goal: str) -> None:
     """Take the session for this run. Raises `Conflict` while another run of the session is live."""
     log = session_log(tenant, session)
-    entries = await _read(client, log)
+    entries = await read_all(client.broker, log)
     goals = [entry for entry in entries if entry.type == "goal"]
     if any(entry.data["run"] == run for entry in goals):
         return
@@ -35,7 +35,7 @@ async def finish(client: Client, tenant: str, session: str, run: str, answer: st
 
 async def history(client: Client, tenant: str, session: str, run: str) -> list[tuple[str, str]]:
     """The last goals before this run that were answered, with their answers, oldest first."""
-    entries = await _read(client, session_log(tenant, session))
+    entries = await read_all(client.broker, session_log(tenant, session))
     answers = {entry.data["run"]: entry.data["answer"] for entry in entries if entry.type == "answer"}
     turns = [(entry.data["run"], entry.data["goal"]) for entry in entries if entry.type == "goal"]
     return [(goal, answers[each]) for each, goal in turns if each in answers and each != run][-_TURNS:]
@@ -46,12 +46,3 @@ async def _is_live(client: Client, run: str) -> bool:
         return (await (await client.attach(run)).state()).terminal is None
     except CallNotFound:
         return False
-
-
-async def _read(client: Client, log: str) -> list[Entry]:
-    entries: list[Entry] = []
-    while True:
-        page = await client.broker.read(log, len(entries) - 1, _PAGE)
-        entries += page
-        if len(page) < _PAGE:
-            return entries

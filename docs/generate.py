@@ -158,7 +158,7 @@ def reference() -> str:
 
     public = ("Mesh", "Call", "Agent", "skill", "Context", "LiteTopic", "Event", "Entry", "Hit")
     assert {*public} == {name for name in agentmesh.__all__ if not hasattr(errors, name)}
-    own = [name for name, value in vars(contracts).items() if getattr(value, "__module__", "") == contracts.__name__]
+    own = contracts.__all__
     sections = [
         Section("agentmesh", "What programs import.", "agentmesh", public),
         Section(

@@ -9,6 +9,7 @@ from typing import Final
 from agentmesh.broker.embedded.broker import EmbeddedBroker
 from agentmesh.broker.embedded.shared import Shared
 from agentmesh.broker.embedded.store import Store
+from agentmesh.broker.process import name_process
 from agentmesh.clock import Clock
 from agentmesh.errors import BrokerUnavailable
 
@@ -32,13 +33,14 @@ async def open_local(folder: str | Path, clock: Clock) -> EmbeddedBroker:
 
 def _open(path: Path, clock: Clock, on_close: Callable[[], None]) -> EmbeddedBroker:
     lock = -1
+    process = name_process()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_network(path)
         lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _hold(path, lock)
         os.close(os.open(path / DATABASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite's own files follow it
-        store = Store(path / DATABASE)
+        store = Store(path / DATABASE, process)
     except BaseException as error:
         if lock >= 0:
             os.close(lock)
@@ -57,7 +59,7 @@ def _open(path: Path, clock: Clock, on_close: Callable[[], None]) -> EmbeddedBro
         on_close()
 
     try:
-        return EmbeddedBroker(store, clock, on_close=close)
+        return EmbeddedBroker(store, clock, process=process, on_close=close)
     except BaseException:
         close()
         raise

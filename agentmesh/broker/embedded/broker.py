@@ -12,7 +12,7 @@ from agentmesh.broker.embedded.store import Store
 from agentmesh.broker.embedded.tasks import LeaseRequest
 from agentmesh.broker.embedded.turns import Turns
 from agentmesh.clock import Clock, resolve
-from agentmesh.contracts import Append, Delivery, Inbox, Lease, LogInfo, Stored, TopicStats
+from agentmesh.contracts import Append, Delivery, Health, Inbox, Lease, LogInfo, Stored, Tenant, TopicStats
 from agentmesh.errors import PayloadCorrupt
 from agentmesh.ids import check_lite_topic, check_topic, kind_of
 from agentmesh.message import CALL_DEADLINE, RUN_DEADLINE, Draft, Entry, Message, decode_message, encode_message
@@ -31,8 +31,11 @@ class EmbeddedBroker:
     It is closed when `close` was called once for each of its `users`; `on_close` then lets go of the store.
     """
 
-    def __init__(self, store: Store, clock: Clock, *, on_close: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, process: str = "", on_close: Callable[[], None] | None = None
+    ) -> None:
         self.users = 1
+        self._process = process
         self._on_close = on_close or store.close
         self._store = store
         self._clock = clock
@@ -56,7 +59,7 @@ class EmbeddedBroker:
     ) -> Sequence[Lease]:
         check_text(worker)
         self._turns.begin_soon()
-        request = LeaseRequest(topics, limit, worker, (ANY, *lanes), self._turns.new_future())
+        request = LeaseRequest(topics, limit, worker, (ANY, *lanes), self._process, self._turns.new_future())
         try:
             self._state.request(request)  # it writes nothing, so it needs no place in the turn
             if wait <= 0:
@@ -180,6 +183,24 @@ class EmbeddedBroker:
 
     def inbox(self, client: str) -> Inbox:
         return EmbeddedInbox(self._turns, self._inboxes, client, self._clock.now)
+
+    # Admin
+
+    async def tenants(self) -> Sequence[Tenant]:
+        self._turns.check_open()
+        return [msgspec.msgpack.decode(row[0], type=Tenant) for row in self._store.query("tenants")]
+
+    async def set_tenant(self, tenant: Tenant) -> None:
+        raise NotImplementedError
+
+    async def discard(self, topic: str, positions: Sequence[int], publishes: Sequence[Message] = ()) -> int:
+        raise NotImplementedError
+
+    async def health(self) -> Health:
+        raise NotImplementedError
+
+    async def figures(self) -> Mapping[str, float]:
+        raise NotImplementedError
 
     async def close(self) -> None:
         self.users -= 1

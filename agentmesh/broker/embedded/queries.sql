@@ -1,10 +1,10 @@
 -- name: insert_lite_topic
 insert into lite_topic (name, id, title, created, deadline, expires) values (?, ?, ?, ?, ?, ?);
 -- name: insert_task
-insert into task (position, topic, attempt, token, lost, raised, not_before, cancelled, message)
-values (?, ?, 0, '', 0, 0, ?, 0, ?);
+insert into task (position, topic, attempt, token, holder, lost, raised, not_before, cancelled, message)
+values (?, ?, 0, '', '', 0, 0, ?, 0, ?);
 -- name: update_task
-update task set attempt = ?, token = ?, lost = ?, raised = ?, not_before = ? where position = ?;
+update task set attempt = ?, token = ?, holder = ?, lost = ?, raised = ?, not_before = ? where position = ?;
 -- name: cancel_task
 update task set cancelled = 1 where position = ?;
 -- name: insert_entry
@@ -27,6 +27,15 @@ delete from card where topic = ?;
 delete from route where topic = ?;
 -- name: insert_route
 insert into route (topic, version, weight) values (?, ?, ?);
+-- name: upsert_client
+insert into client (name, replies, seen) values (?, ?, ?)
+    on conflict (name) do update set replies = excluded.replies, seen = excluded.seen;
+-- name: delete_client
+delete from client where name = ?;
+-- name: upsert_tenant
+insert into tenant (name, policy) values (?, ?) on conflict (name) do update set policy = excluded.policy;
+-- name: delete_dead
+delete from dead where position = ?;
 -- name: delete_entries
 delete from entry where lite_topic = ?;
 -- name: delete_lite_topic
@@ -35,7 +44,7 @@ delete from lite_topic where name = ?;
 -- name: topics
 select name, delivery from topic;
 -- name: tasks
-select position, attempt, token, lost, raised, not_before, cancelled, message from task order by position;
+select position, attempt, token, holder, lost, raised, not_before, cancelled, message from task order by position;
 -- name: task_message
 select message from task where position = ?;
 -- name: last_position
@@ -71,5 +80,19 @@ select position, attempt, '', message from task where topic = ? and position > ?
 select position, attempts, reason, message from dead where topic = ? and position > ? order by position limit ?;
 -- name: count_dead
 select topic, count(*) from dead group by topic;
+-- name: epoch
+select epoch from host;
+-- name: host
+select epoch, process, pid from host;
+-- name: begin_epoch
+update host set epoch = epoch + 1, process = ?, pid = ?;
+-- name: end_epoch
+update host set process = '' where epoch = ?;
+-- name: client_replies
+select replies from client where name = ?;
+-- name: silent_clients
+select name from client where seen < ? limit ?;
+-- name: tenants
+select policy from tenant order by name;
 -- name: probe
 update probe set written = ?;

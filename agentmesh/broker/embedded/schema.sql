@@ -1,4 +1,4 @@
--- The file of an embedded mesh, version 1. Times are milliseconds UTC.
+-- The file of an embedded mesh, version 2. Times are milliseconds UTC.
 
 create table topic (
     name text primary key,
@@ -28,6 +28,7 @@ create table task (
     topic text not null,
     attempt integer not null,
     token text not null,
+    holder text not null,                  -- the process of that worker
     lost integer not null,
     raised integer not null,
     not_before integer not null,
@@ -68,3 +69,39 @@ create unique index entry_id on entry (lite_topic, id) where id is not null;
 
 create table probe (written integer not null);
 insert into probe values (0);
+
+-- Who hosts the store. Every commit checks that the epoch is its own.
+create table host (
+    epoch integer not null,
+    process text not null,                 -- whose leases end with it; empty after an orderly end
+    pid integer not null
+);
+insert into host values (0, '', 0);
+
+-- The last answers to each client of another process, stored with what they are the answers to, so that a request
+-- that is sent again after a broken connection is done once.
+create table client (
+    name text primary key,
+    replies blob not null,
+    seen integer not null
+) without rowid;
+
+create table tenant (
+    name text primary key,
+    policy blob not null                   -- Tenant, MessagePack
+) without rowid;
+
+-- Large bodies in the blob store. `released`: when the last reference went; 0: it has one.
+create table blob (
+    digest text primary key,
+    size integer not null,
+    released integer not null
+) without rowid;
+create index blob_released on blob (released) where released > 0;
+
+create table blob_reference (
+    lite_topic integer not null,
+    digest text not null,
+    primary key (lite_topic, digest)
+) without rowid;
+create index blob_reference_digest on blob_reference (digest);

@@ -165,19 +165,19 @@ class State:
             if task.message.deadline <= self.now:
                 self._drop(task)
             else:
-                granted.append(self._hand_out(task, request.worker))
+                granted.append(self._hand_out(task, request))
         if granted:
             request.granted, request.closed = granted, True
             del topic.requests[request]
             self.granted.append(request)
 
-    def _hand_out(self, task: Task, worker: str) -> Lease:
+    def _hand_out(self, task: Task, request: LeaseRequest) -> Lease:
         task.attempt += 1
         token = new_token()
-        self.tasks.hold(task, token, worker, self.now + self.lease_time(task))
+        self.tasks.hold(task, token, request.holder, request.worker, self.now + self.lease_time(task))
         self.changes.update_task.append(task.update_row())
         self.changes.rows += 1
-        accepted = Draft("accepted", {"worker": worker}, attempt=task.attempt, token=token)
+        accepted = Draft("accepted", {"worker": request.worker}, attempt=task.attempt, token=token)
         self._write_all(task.message.log, encode([accepted]))
         return Lease(self.tasks.message(task), token, task.attempt, task.raised, task.expires)
 

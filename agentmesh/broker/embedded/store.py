@@ -1,5 +1,7 @@
 """The file of an embedded mesh: SQLite in WAL mode, written by one connection, in one transaction a turn."""
 
+import contextlib
+import os
 import re
 import sqlite3
 import threading
@@ -10,7 +12,7 @@ from typing import Any, Final
 
 from agentmesh.errors import BrokerUnavailable
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _APPLICATION_ID: Final = 0x414D5348
 _CHECKPOINT_BYTES: Final = 4_000_000
 
@@ -31,6 +33,10 @@ _WRITES: Final = (
     "delete_card",
     "delete_route",
     "insert_route",
+    "upsert_tenant",
+    "delete_dead",
+    "upsert_client",
+    "delete_client",
 )
 
 
@@ -40,6 +46,10 @@ def _load_queries() -> dict[str, str]:
 
 
 SQL: Final = _load_queries()
+
+
+class Deposed(BrokerUnavailable):
+    """Another process hosts the store by now."""
 
 
 class Changes:
@@ -63,6 +73,10 @@ class Changes:
     delete_card: list[tuple[Any, ...]]
     delete_route: list[tuple[Any, ...]]
     insert_route: list[tuple[Any, ...]]
+    upsert_tenant: list[tuple[Any, ...]]
+    delete_dead: list[tuple[Any, ...]]
+    upsert_client: list[tuple[Any, ...]]
+    delete_client: list[tuple[Any, ...]]
 
     def __init__(self) -> None:
         for name in _WRITES:
@@ -79,14 +93,20 @@ class Changes:
 class Store:
     """An open file, or one in memory when `path` is None. Every method raises `BrokerUnavailable` on the store's
     errors.
+
+    Opening it begins an epoch: `process` hosts it from now on, and what was opened before can commit no more. `ended`
+    is the process that hosted it before, unless it handed over.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, process: str = "") -> None:
         self.path = path
         self._written = 0
         self._checkpoint: threading.Thread | None = None
         try:
             self._db = self._open()
+            self.ended = str(self._db.execute(SQL["host"]).fetchone()[1])
+            self._db.execute(SQL["begin_epoch"], (process, os.getpid()))
+            self._epoch = self._db.execute(SQL["epoch"]).fetchone()
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
 
@@ -102,6 +122,8 @@ class Store:
         db = self._db
         try:
             db.execute("begin immediate")
+            if db.execute(SQL["epoch"]).fetchone() != self._epoch:
+                raise Deposed(f"{self.path} has another host by now. This one writes no more.")
             for name in _WRITES:
                 rows = getattr(changes, name)
                 if rows:
@@ -125,7 +147,11 @@ class Store:
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
 
-    def close(self) -> None:
+    def close(self, *, handing_over: bool = False) -> None:
+        """Let go of it. `handing_over`: to another host, where those who hold leases claim them."""
+        if handing_over:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute(SQL["end_epoch"], self._epoch)
         if self._checkpoint:
             self._checkpoint.join()
         self._db.close()
@@ -156,11 +182,13 @@ class Store:
         db.execute("pragma journal_mode = wal")
         db.execute("pragma synchronous = normal")
         db.execute("pragma wal_autocheckpoint = 0")
-        if version == 0:
-            schema = files(__package__).joinpath("schema.sql").read_text()
+        steps = [f"migrations/{number}.sql" for number in range(version + 1, SCHEMA_VERSION + 1)]
+        for step in steps if version else ["schema.sql"]:
+            script = files(__package__).joinpath(step).read_text()
+            reached = Path(step).stem if version else SCHEMA_VERSION
             db.executescript(
-                f"begin immediate; {schema} pragma application_id = {_APPLICATION_ID}; "
-                f"pragma user_version = {SCHEMA_VERSION}; commit;"
+                f"begin immediate; {script} pragma application_id = {_APPLICATION_ID}; "
+                f"pragma user_version = {reached}; commit;"
             )
 
     def _start_checkpoint(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from agentmesh.broker.embedded.store import Store
+from agentmesh.broker.process import is_dead
 from agentmesh.contracts import Delivery, Lease
 from agentmesh.errors import PayloadCorrupt
 from agentmesh.log import get_logger
@@ -15,6 +16,7 @@ from agentmesh.scheduling.order import Waiting
 from agentmesh.scheduling.timers import Timers
 
 _BODIES_IN_MEMORY: Final = 64_000_000
+_CLAIM: Final = 10_000
 
 
 class Task:
@@ -24,6 +26,7 @@ class Task:
         "attempt",
         "cancelled",
         "expires",
+        "holder",
         "lost",
         "message",
         "not_before",
@@ -39,18 +42,18 @@ class Task:
         self.message = message
         self.not_before = not_before
         self.attempt = self.lost = self.raised = self.expires = 0
-        self.token = self.worker = ""
+        self.token = self.worker = self.holder = ""
         self.cancelled = self.trimmed = False
 
-    def update_row(self) -> tuple[int, str, int, int, int, int]:
+    def update_row(self) -> tuple[int, str, str, int, int, int, int]:
         """The arguments of `update_task`."""
-        return self.attempt, self.token, self.lost, self.raised, self.not_before, self.position
+        return self.attempt, self.token, self.holder, self.lost, self.raised, self.not_before, self.position
 
 
 class LeaseRequest:
     """A worker that waits for up to `limit` messages of some topics, from these lanes."""
 
-    __slots__ = ("closed", "future", "granted", "lanes", "limit", "topics", "worker")
+    __slots__ = ("closed", "future", "granted", "holder", "lanes", "limit", "topics", "worker")
 
     def __init__(
         self,
@@ -58,9 +61,11 @@ class LeaseRequest:
         limit: int,
         worker: str,
         lanes: Sequence[str],
+        holder: str,
         future: Future[Sequence[Lease]],
     ) -> None:
         self.topics = topics
+        self.holder = holder
         self.lanes = lanes
         self.limit = limit
         self.worker = worker
@@ -105,7 +110,11 @@ class Tasks:
         self._untrimmed.clear()
 
     def load(self, now: int) -> None:
-        """Read everything from the store. Leases that this process does not know have run out: their worker is dead."""
+        """Read everything from the store.
+
+        Leases that memory does not know are kept for `_CLAIM` for their workers to claim by token, unless those are
+        dead: then they have run out.
+        """
         topics = self._store.query("topics")
         last = self._store.query("last_position")[0][0]
         rows = self._store.query("tasks")
@@ -119,7 +128,8 @@ class Tasks:
             if name in before:
                 topic.requests = before[name].requests
         self._next = last + 1
-        for position, attempt, token, lost, raised, not_before, cancelled, raw in rows:
+        alive: dict[str, bool] = {self._store.ended: False, "": False}
+        for position, attempt, token, holder, lost, raised, not_before, cancelled, raw in rows:
             try:
                 message = decode_message(raw)
             except PayloadCorrupt as error:  # its row stays where it is, and the others go on
@@ -129,7 +139,10 @@ class Tasks:
             task.attempt, task.lost, task.raised, task.cancelled = attempt, lost, raised, bool(cancelled)
             self._insert(task)
             if token:
-                self.hold(task, token, *leases.get(token, ("", 0)))
+                if holder not in alive:
+                    alive[holder] = not is_dead(holder)
+                unknown = ("", now + _CLAIM if alive[holder] else 0)
+                self.hold(task, token, holder, *leases.get(token, unknown))
             else:
                 self.wait(task, now)
         self._trim()
@@ -150,9 +163,9 @@ class Tasks:
             message = task.message
             self.topics[message.topic].waiting.add(task.position, message.priority, message.lane)
 
-    def hold(self, task: Task, token: str, worker: str, expires: int) -> None:
-        """Lease it."""
-        task.token, task.worker, task.expires = token, worker, expires
+    def hold(self, task: Task, token: str, holder: str, worker: str, expires: int) -> None:
+        """Lease it to a `worker` of the process `holder`."""
+        task.token, task.holder, task.worker, task.expires = token, holder, worker, expires
         self.by_token[token] = task
         self.leases.set(token, expires)
         self.topics[task.message.topic].running += 1
@@ -167,7 +180,7 @@ class Tasks:
         del self.by_token[task.token]
         self.leases.remove(task.token)
         self.topics[task.message.topic].running -= 1
-        task.token = ""
+        task.token = task.holder = ""
 
     def remove(self, task: Task) -> None:
         """Forget it, leased or waiting."""

@@ -5,9 +5,7 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
-
-T = TypeVar("T")
+from typing import Any, Protocol
 
 
 class Timer(Protocol):
@@ -90,7 +88,19 @@ async def sleep(clock: Clock, seconds: float) -> None:
         timer.cancel()
 
 
-def resolve(future: "asyncio.Future[T]", value: T) -> None:
+class Waiter(Protocol):
+    """Who waits for an outcome: a future, or something like it."""
+
+    def done(self) -> bool: ...
+
+    def cancelled(self) -> bool: ...
+
+    def set_result(self, value: Any, /) -> None: ...
+
+    def set_exception(self, error: Any, /) -> None: ...
+
+
+def resolve(future: Waiter, value: Any) -> None:
     """Give the future its result, unless it has one or was cancelled."""
     if not future.done():
         future.set_result(value)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from agentmesh.document import Document, Mistake, did_you_mean, read_document, shown
 from agentmesh.errors import ConfigError
@@ -13,7 +13,10 @@ CONFIG_FILE: Final = "agentmesh.yaml"
 PREFIX: Final = "AGENTMESH_"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
-Kind = Literal["text", "url", "folder", "level", "secret"]
+Durability = Literal["normal", "full"]
+_CHOICES: Final = {"level": LOG_LEVELS, "durability": get_args(Durability)}
+
+Kind = Literal["text", "url", "folder", "level", "durability", "secret"]
 """`url` and `folder` may be relative to the file that holds them; a `secret` is never read from a file."""
 
 
@@ -55,6 +58,13 @@ SETTINGS: Final = (
     Setting("tenant", "AGENTMESH_TENANT", "text", None, "Scopes the mesh to one tenant; without it, it may name any."),
     Setting("principal", "AGENTMESH_PRINCIPAL", "text", None, "On whose behalf calls are made."),
     Setting("agents", "AGENTMESH_AGENTS", "folder", "agents", "The folder of agent folders."),
+    Setting(
+        "durability",
+        "AGENTMESH_DURABILITY",
+        "durability",
+        "normal",
+        "What a local:// mesh survives: normal, the death of every process; full, a power cut too.",
+    ),
     Setting("log_level", "AGENTMESH_LOG_LEVEL", "level", "info", f"What is logged, from {', '.join(LOG_LEVELS)} on."),
 )
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
@@ -73,6 +83,7 @@ class Config:
     tenant: str | None = None
     principal: str | None = None
     agents: str = "agents"
+    durability: Durability = "normal"
     log_level: str = "info"
 
 
@@ -110,7 +121,7 @@ def _settled(
             if problem := _problem(setting, value):
                 problems.append(f"{place}: {problem}")
             else:
-                settled.setdefault(setting.name, (place, value.lower() if setting.kind == "level" else value))
+                settled.setdefault(setting.name, (place, value.lower() if setting.kind in _CHOICES else value))
     if problems:
         raise ConfigError("\n".join(problems))
     return settled
@@ -164,10 +175,9 @@ def _problem(setting: Setting, value: object, *, in_file: bool = False) -> str:
         return f"Keys do not belong in files: set {setting.env} in the environment."
     if not isinstance(value, str) or not value:
         return f"{setting.name} is a text, not {shown(repr(value))}."
-    if setting.kind == "level" and value.lower() not in LOG_LEVELS:
-        return (
-            f"{setting.name} is one of {', '.join(LOG_LEVELS)}, not '{shown(value)}'.{did_you_mean(value, LOG_LEVELS)}"
-        )
+    choices = _CHOICES.get(setting.kind)
+    if choices and value.lower() not in choices:
+        return f"{setting.name} is one of {', '.join(choices)}, not '{shown(value)}'.{did_you_mean(value, choices)}"
     if setting.kind == "url" and "://" not in value:
         return f"{setting.name} is an address such as local://DIR, not '{shown(value)}'."
     return ""

@@ -40,7 +40,9 @@ class Mesh:
     implementations to choose from yet. Every argument may come from `agentmesh.yaml` or `AGENTMESH_*` instead. With
     `tenant` the mesh sees that tenant's calls alone; without, it is an operator's. `drain` is how many seconds running
     handlers get to end when the mesh is left; what is not done by then is given back for the next process, as is
-    everything when the process dies.
+    everything when the process dies. `alone=False` says that other processes will come: the folder of a `local://` mesh
+    is hosted by a child from the start, instead of by this process until the first of them arrives. `durability="full"`
+    survives a power cut too, at the price of a disk sync per commit.
 
     Raises `ConfigError` for settings that are wrong, and `BrokerUnavailable`.
     """
@@ -57,7 +59,9 @@ class Mesh:
         base_url: str | None = None,
         api_key: str | None = None,
         config: str | Path | None = None,
+        durability: str | None = None,
         drain: float = _DRAIN,
+        alone: bool = True,
         clock: Clock | None = None,
     ) -> None:
         self.config: Config = load_config(
@@ -70,7 +74,9 @@ class Mesh:
             principal=principal,
             base_url=base_url,
             api_key=api_key,
+            durability=durability,
         )
+        self._alone = alone
         self._clock = clock or SystemClock()
         self._drain = drain
         self._instance = f"{os.getpid()}-{new_token()[:8]}"
@@ -246,19 +252,19 @@ class Mesh:
         scheme, separator, rest = url.partition("://")
         if scheme not in ("memory", "local") or not separator:
             raise ConfigError(f"{url!r} is no mesh: use memory://NAME or local://DIR.")
-        from agentmesh.registry.embedded import EmbeddedRegistry
-
         if scheme == "memory":
             from agentmesh.broker.memory import open_memory
+            from agentmesh.registry.embedded import EmbeddedRegistry
 
-            broker = await open_memory(rest, self._clock)
-        else:
-            from agentmesh.broker.local import open_local
+            memory = await open_memory(rest, self._clock)
+            return memory, EmbeddedRegistry(memory, self._clock)
+        from agentmesh.broker.local import open_local
+        from agentmesh.registry.local import LocalRegistry
 
-            if not rest:
-                raise ConfigError("local:// needs a folder: local:///var/lib/mesh, or local://.agentmesh.")
-            broker = await open_local(rest, self._clock)
-        return broker, EmbeddedRegistry(broker, self._clock)
+        if not rest:
+            raise ConfigError("local:// needs a folder: local:///var/lib/mesh, or local://.agentmesh.")
+        local = await open_local(rest, self._clock, durability=self.config.durability, alone=self._alone)
+        return local, LocalRegistry(local)
 
     def _get_model(self) -> ChatModel | None:
         if self._model is None and self.config.model:

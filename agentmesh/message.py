@@ -131,7 +131,7 @@ def encode_content(draft: Draft) -> bytes:
         raise PayloadCorrupt(f"The data of a {draft.type!r} entry is not JSON data: {error}.") from error
 
 
-def decode_entry(offset: int, entry_id: str, time: int, content: bytes) -> Entry:
+def decode_entry(offset: int, entry_id: str | None, time: int, content: bytes) -> Entry:
     """Raises `PayloadCorrupt` for content that is none, or of a newer wire version."""
     _check_version(content)
     try:

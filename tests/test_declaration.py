@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from agentmesh import Agent, skill
 from agentmesh.card import read_card, write_card
-from agentmesh.contracts import Delivery, Retry
+from agentmesh.contracts import Delivery, Quota, Rate, Retry, RetryOn
 from agentmesh.errors import DeclarationError, InvalidInput, InvalidOutput
 from agentmesh.runtime.declaration import declare, load
 
@@ -488,8 +488,10 @@ def test_every_mistake_of_a_yaml_file_is_told_at_once(tmp_path: Path) -> None:
         delivery:
           timeout: 2 minutes
           lease: 0
-          rate: 50/s
+          rate: 50 a second
           retry: {on: TimeoutError, atempts: 3}
+          quota: {totl: 1, over: wait}
+          aging: soon
         """,
     )
     with pytest.raises(DeclarationError) as caught:
@@ -511,11 +513,74 @@ def test_every_mistake_of_a_yaml_file_is_told_at_once(tmp_path: Path) -> None:
         (15, "skills[3].id: there are two skills 'a'; the first is in line 14."),
         (17, "delivery.timeout: '2 minutes' is no duration: write seconds, or 500ms, 30s, 10m, 2h, 1d."),
         (18, "delivery.lease: "),
-        (19, "delivery.rate: 'rate' is not supported yet."),
+        (19, "delivery.rate: '50 a second' is no rate: write how many in a second, minute or hour: 50/s, 100/m, "),
         (20, "delivery.retry.on: a list is wanted, not 'TimeoutError'."),
         (20, "delivery.retry.atempts: there is no key 'atempts' here. Did you mean 'attempts'?"),
+        (21, "delivery.quota.totl: there is no key 'totl' here. Did you mean 'total'?"),
+        (21, "delivery.quota.over: 'wait' cannot stand here: use queue or refuse."),
+        (22, "delivery.aging: 'soon' is no duration: "),
     ):
         assert f"{place / 'agent.yaml'}:{line}: {expected}" in text
+
+
+def test_the_limits_and_rules_of_a_delivery_are_read(tmp_path: Path) -> None:
+    place = folder(
+        tmp_path,
+        """\
+        class: agent:TravelAgent
+        delivery:
+          rate: 100/m
+          aging: 5m
+          quota: {per_tenant: 10, total: 100, over: refuse}
+          retry:
+            on: [ValueError, {error: TimeoutError, attempts: 5, backoff: 2s, max: 1m}, {error: OSError}]
+        """,
+        agent=TRAVEL,
+    )
+    assert load(place).delivery == Delivery(
+        rate=Rate(100, 60),
+        aging=300,
+        quota=Quota(total=100, per_tenant=10, over="refuse"),
+        retry=Retry(on=("ValueError", RetryOn("TimeoutError", 5, 2.0, 60.0), "OSError")),
+    )
+
+
+@pytest.mark.parametrize("rate", ["50", "0/s", "1.5/s", "50/d", "-1/s", "50 / s", "[50/s]", "null/s"])
+def test_a_rate_that_is_none_is_refused(tmp_path: Path, rate: str) -> None:
+    place = folder(tmp_path, f"class: agent:TravelAgent\ndelivery: {{rate: {rate}}}\n", agent=TRAVEL)
+    with pytest.raises(DeclarationError, match=r"agent.yaml:2: delivery.rate: .* is no rate: write how many"):
+        load(place)
+
+
+@pytest.mark.parametrize(
+    ("on", "text"),
+    [
+        (
+            "[3]",
+            "delivery.retry.on[0]: 3 names no error: write its class's name, or {error: TimeoutError, attempts: 5}.",
+        ),
+        ("[A, {attempts: 2}]", "delivery.retry.on[1].error: `error` is missing"),
+        (
+            "[{error: A, tries: 2}]",
+            "delivery.retry.on[0].tries: there is no key 'tries' here. Keys are: error, attempts",
+        ),
+        ("[{error: A, attempts: 0}]", "delivery.retry.on[0].attempts: "),
+        ("[{error: A, max: soon}]", "delivery.retry.on[0].max: 'soon' is no duration"),
+    ],
+)
+def test_a_rule_of_retries_that_is_none_is_refused(tmp_path: Path, on: str, text: str) -> None:
+    place = folder(tmp_path, f"class: agent:TravelAgent\ndelivery: {{retry: {{on: {on}}}}}\n", agent=TRAVEL)
+    with pytest.raises(DeclarationError) as caught:
+        load(place)
+    assert f"{place / 'agent.yaml'}:2: {text}" in str(caught.value)
+
+
+def test_limits_of_a_class_that_are_none_are_refused() -> None:
+    class FastAgent(WeatherAgent):
+        delivery = Delivery(rate=Rate(0))
+
+    with pytest.raises(DeclarationError, match=r"delivery: Rate\(count=0.*a rate is at least one task"):
+        declare(FastAgent())
 
 
 def bomb() -> str:

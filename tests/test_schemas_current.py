@@ -31,7 +31,7 @@ def test_every_key_is_described(name: str) -> None:
     for part in parts:
         assert part["description"]
         for key, value in part["properties"].items():
-            assert value.get("description") or key in ("retry", "delivery"), key
+            assert value.get("description") or key in ("retry", "delivery", "quota"), key
 
 
 SOUND = """
@@ -41,7 +41,8 @@ version: 1.0.0
 class: agent:TravelAgent
 skills:
   - {id: plan, tags: [travel], confirm: false, input: {type: object}}
-delivery: {concurrency: 8, timeout: 120s, lease: 30, retry: {lost: 3, on: [TimeoutError], attempts: 3, backoff: 1s}}
+delivery: {concurrency: 8, timeout: 120s, lease: 30, retry: {lost: 3, on: [TimeoutError], attempts: 3, backoff: 1s},
+  rate: 50/s, quota: {total: 9, over: refuse}, aging: 60s}
 """
 
 
@@ -58,6 +59,14 @@ delivery: {concurrency: 8, timeout: 120s, lease: 30, retry: {lost: 3, on: [Timeo
         (("120s", "0.5h"), True),
         (("confirm: false", "confirm: no"), False),
         (("lost: 3", "lost: -1"), False),
+        (("[TimeoutError]", "[A, {error: B, attempts: 5, max: 1m}]"), True),
+        (("[TimeoutError]", "[A, {attempts: 5}]"), False),
+        (("[TimeoutError]", "TimeoutError"), False),
+        (("50/s", "1000/h"), True),
+        (("50/s", "50"), False),
+        (("total: 9", "total: -9"), False),
+        (("over: refuse", "over: wait"), False),
+        (("60s", "0"), True),
         (("id: plan", "id: a b"), False),
         (("id: plan, ", ""), False),
         (("name: TravelAgent", "name:"), True),

@@ -1,33 +1,41 @@
 """InterestSet: which client reads which LiteTopics."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable
+from typing import Generic, TypeVar
+
+from agentmesh.broker.sharded import Sharded
+
+C = TypeVar("C", bound=Hashable)
 
 
-class InterestSet:
-    """A relation of clients and LiteTopics, kept from both sides. An exclusive interest drives the others out."""
+class InterestSet(Generic[C]):
+    """A relation of clients and LiteTopics, kept from both sides. An exclusive interest drives the others out.
+
+    A client is anything but a set.
+    """
 
     def __init__(self) -> None:
-        self._clients: dict[str, set[str]] = {}
-        self._names: dict[str, set[str]] = {}
-        self._exclusive: dict[str, str] = {}
+        self._clients: Sharded[C | set[C]] = Sharded()  # most have one reader, which needs no set
+        self._names: dict[C, Sharded[None]] = {}
+        self._exclusive: dict[str, C] = {}
 
-    def add(self, client: str, name: str, *, exclusive: bool = False) -> list[str]:
+    def add(self, client: C, name: str, *, exclusive: bool = False) -> list[C]:
         """Let `client` read `name`; returns the clients that lost it.
 
         The newest exclusive subscriber wins over all; a shared newcomer takes an exclusive name over as well.
         """
-        clients = self._clients.setdefault(name, set())
         owner = self._exclusive.pop(name, None)
-        losers = [other for other in clients if other != client and (exclusive or other == owner)]
+        losers = []
+        if exclusive or owner is not None:
+            losers = [other for other in self.clients(name) if other != client and (exclusive or other == owner)]
         for loser in losers:
             self._unlink(loser, name)
         if exclusive:
             self._exclusive[name] = client
-        self._clients.setdefault(name, set()).add(client)
-        self._names.setdefault(client, set()).add(name)
+        self._link(client, name)
         return losers
 
-    def remove(self, client: str, name: str) -> bool:
+    def remove(self, client: C, name: str) -> bool:
         """Take the interest away; False if there was none."""
         if name not in self._names.get(client, ()):
             return False
@@ -36,26 +44,58 @@ class InterestSet:
         self._unlink(client, name)
         return True
 
-    def drop(self, client: str) -> None:
-        """Forget a client."""
-        for name in tuple(self._names.get(client, ())):
-            self.remove(client, name)
+    def drop(self, client: C, limit: int) -> dict[str, bool]:
+        """Take away up to `limit` of what `client` reads: name → whether it was exclusive."""
+        names = self._names.get(client)
+        dropped: dict[str, bool] = {}
+        while names and len(dropped) < limit:
+            name, _ = names.popitem()
+            dropped[name] = self._exclusive.get(name) == client
+            if dropped[name]:
+                del self._exclusive[name]
+            self._leave(client, name)
+        if not names:
+            self._names.pop(client, None)
+        return dropped
 
-    def clients(self, name: str) -> Collection[str]:
+    def is_exclusive(self, name: str) -> bool:
+        """Whether one client has it for itself alone."""
+        return name in self._exclusive
+
+    def clients(self, name: str) -> Collection[C]:
         """Who reads `name`."""
-        return self._clients.get(name, ())
+        readers = self._clients.get(name)
+        if readers is None:
+            return ()
+        return readers if isinstance(readers, set) else (readers,)
 
-    def names(self, client: str) -> Collection[str]:
+    def names(self, client: C) -> Collection[str]:
         """What `client` reads."""
         return self._names.get(client, ())
 
-    def missing(self, client: str, names: Iterable[str]) -> list[str]:
-        """What `client` reads now and would not with `names` as its whole set."""
-        wanted = set(names)
-        return [name for name in self.names(client) if name not in wanted]
+    def _link(self, client: C, name: str) -> None:
+        readers = self._clients.get(name)
+        if readers is None:
+            self._clients[name] = client
+        elif isinstance(readers, set):
+            readers.add(client)
+        elif readers != client:
+            self._clients[name] = {readers, client}
+        names = self._names.get(client)
+        if names is None:
+            names = self._names[client] = Sharded()
+        names[name] = None
 
-    def _unlink(self, client: str, name: str) -> None:
-        for table, key, value in ((self._clients, name, client), (self._names, client, name)):
-            table[key].discard(value)
-            if not table[key]:
-                del table[key]
+    def _unlink(self, client: C, name: str) -> None:
+        self._leave(client, name)
+        names = self._names[client]
+        names.pop(name)
+        if not names:
+            del self._names[client]
+
+    def _leave(self, client: C, name: str) -> None:
+        readers = self._clients[name]
+        if isinstance(readers, set) and len(readers) > 1:
+            readers.discard(client)
+        else:
+            self._clients.pop(name)

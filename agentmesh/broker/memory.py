@@ -7,7 +7,7 @@ from agentmesh.broker.embedded.shared import Shared
 from agentmesh.broker.embedded.store import Store
 from agentmesh.clock import Clock
 
-_shared: Final = Shared()
+_shared: Final[Shared[EmbeddedBroker]] = Shared()
 _stores: Final[dict[str, Store]] = {}
 
 

@@ -4,18 +4,21 @@ Four events make a LiteTopic ready, those of Apache RocketMQ: a subscription com
 commit leaves a remainder, an order lock is released. A poll touches only what is ready, however many are subscribed.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator
 
 
 class ReadySet:
     """One client's LiteTopics by what it has read of them. A LiteTopic that was taken is locked until it is committed
-    or its lock runs out: one unread batch at a time, in order. `head` is always the last offset of the log (−1: none).
+    or its lock runs out: one unread batch at a time, in order. `head` is always the last offset of the log (−1: none);
+    an offset past it counts as the head, since nobody can have read further.
     """
 
     def __init__(self) -> None:
         self._position: dict[str, int] = {}
-        self._locked: dict[str, int] = {}
-        self._ready: dict[str, None] = {}
+        # Ordered dicts: of a plain one, the first key costs a walk over all that were removed before it.
+        self._locked: OrderedDict[str, int] = OrderedDict()
+        self._ready: OrderedDict[str, None] = OrderedDict()
 
     def __contains__(self, name: str) -> bool:
         return name in self._position
@@ -30,10 +33,14 @@ class ReadySet:
         """The last offset that was committed or subscribed past."""
         return self._position[name]
 
+    def rests(self, name: str, position: int) -> bool:
+        """Whether subscribing `name` past `position` once more would change nothing."""
+        return self._position.get(name) == position and name not in self._locked
+
     def subscribed(self, name: str, position: int, head: int) -> None:
         """The subscription is online, past `position`; an earlier lock is gone."""
         self.removed(name)
-        self._position[name] = position
+        self._position[name] = position if -1 <= position <= head else max(-1, min(position, head))
         self._refresh(name, head)
 
     def written(self, name: str, head: int) -> bool:
@@ -44,27 +51,30 @@ class ReadySet:
         return name in self._ready
 
     def take(self, limit: int, until: int) -> list[str]:
-        """Up to `limit` ready names, longest ready first, locked until the time `until` (ms)."""
-        names = [name for name, _ in zip(self._ready, range(limit), strict=False)]
-        for name in names:
-            del self._ready[name]
+        """Up to `limit` ready names, longest ready first, locked until the time `until` (ms), which never decreases."""
+        names: list[str] = []
+        while self._ready and len(names) < limit:
+            name, _ = self._ready.popitem(last=False)
             self._locked[name] = until
+            names.append(name)
         return names
 
     def committed(self, name: str, offset: int, head: int) -> None:
         """Everything up to `offset` was read; never moves back. A remainder makes it ready again."""
-        if name in self._position:
+        position = self._position.get(name)
+        if position is not None:
             self._locked.pop(name, None)
-            self._position[name] = max(offset, self._position[name])
             self._ready.pop(name, None)
+            self._position[name] = max(min(offset, head), position)
             self._refresh(name, head)
 
     def release(self, now: int) -> list[str]:
         """Locks that ran out: their LiteTopics are ready again. Returns their names."""
-        names = [name for name, until in self._locked.items() if until <= now]
-        for name in names:
-            del self._locked[name]
+        names: list[str] = []
+        while self._locked and next(iter(self._locked.values())) <= now:
+            name, _ = self._locked.popitem(last=False)
             self._ready[name] = None
+            names.append(name)
         return names
 
     def next_release(self) -> int | None:

@@ -27,6 +27,7 @@ from agentmesh.contracts.queue import (
     Quota,
     Rate,
     Retry,
+    RetryOn,
     Stored,
     TopicStats,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "Registry",
     "Reply",
     "Retry",
+    "RetryOn",
     "Stored",
     "Tenant",
     "TopicStats",

@@ -1,7 +1,8 @@
 """What an operator does: tenants, dead letters, health, figures."""
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -68,5 +69,30 @@ class Admin(Protocol):
         ...
 
     async def figures(self) -> Mapping[str, float]:
-        """Counters since the host began, and what is now, by name: what `/metrics` and `agentmesh stats` show."""
+        """Counters since the host began, and what is now: what `/metrics` and `agentmesh stats` show.
+
+        Names are those of Prometheus's samples without the prefix, labels and all: `tasks_waiting{topic="A"}`. What
+        ends in `_total` only grows until the next host begins.
+        """
         ...
+
+
+def figure(name: str, **labels: str) -> str:
+    """The name of a figure with labels: `tasks_waiting{topic="A"}`, escaped as in Prometheus's text format."""
+    inner = ",".join(f'{label}="{value.translate(_ESCAPES)}"' for label, value in labels.items())
+    return f"{name}{{{inner}}}" if inner else name
+
+
+def parts_of(figure: str) -> tuple[str, dict[str, str]]:
+    """The name and the labels of a figure."""
+    name, _, inner = figure.partition("{")
+    return name, {label: _ESCAPED.sub(_unescape, value) for label, value in _LABEL.findall(inner)}
+
+
+def _unescape(found: re.Match[str]) -> str:
+    return "\n" if found[1] == "n" else found[1]
+
+
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+_LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ESCAPED: Final = re.compile(r"\\(.)")

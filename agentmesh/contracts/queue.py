@@ -8,15 +8,28 @@ import msgspec
 from agentmesh.message import Draft, Message
 
 
+class RetryOn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An error after which a task gets another attempt, by the name of its class or of a base of it; what is `None` is
+    as in `Retry`.
+    """
+
+    error: str
+    attempts: int | None = None
+    backoff: float | None = None
+    max: float | None = None
+
+
 class Retry(msgspec.Struct, frozen=True):
     """When a task gets another attempt; times in seconds.
 
-    `lost`: attempts whose worker died or lost its lease (0: no limit). `attempts`: attempts that raised an error named
-    in `on`, or `Retryable`. The n-th back-off is `backoff` × 2ⁿ⁻¹, at most `max`.
+    `lost`: attempts whose worker died or lost its lease (0: no limit). `attempts`: attempts that raised, if `on` names
+    the error (the nearest of its classes counts) or it is `Retryable`; the last error's rule decides. The n-th back-off
+    is between half of `backoff` × 2ⁿ⁻¹, at most `max`, and the whole: which part is drawn for each task and attempt, so
+    that what failed together does not come back together.
     """
 
     lost: int = 3
-    on: tuple[str, ...] = ()
+    on: tuple[str | RetryOn, ...] = ()
     attempts: int = 3
     backoff: float = 1.0
     max: float = 60.0
@@ -79,8 +92,8 @@ class Append(msgspec.Struct, frozen=True):
 
 
 class TopicStats(msgspec.Struct, frozen=True):
-    """`waiting` (delayed ones too), `running` and `dead` messages; `oldest` is when the first waiting one was made
-    (ms).
+    """`waiting` (delayed ones too), `running` and `dead` messages; `oldest` is since when (ms) the one waits that has
+    waited longest, of those that a worker may have now.
     """
 
     topic: str
@@ -166,9 +179,12 @@ class Queue(Protocol):
         ...
 
     async def stats(self, topics: Sequence[str] = ()) -> Sequence[TopicStats]:
-        """Counts of these topics, or of all, by name."""
+        """Counts of these topics, or of all, by name: those too that were removed and have left dead letters."""
         ...
 
     async def browse(self, topic: str, after: int = 0, limit: int = 100, *, dead: bool = False) -> Sequence[Stored]:
-        """Messages of the topic without leasing them, by position; `after` is exclusive. Raises `TopicNotFound`."""
+        """Messages of the topic without leasing them, by position; `after` is exclusive.
+
+        Raises `TopicNotFound`, for dead letters only if there are none of a topic of that name.
+        """
         ...

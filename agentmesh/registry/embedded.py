@@ -1,7 +1,7 @@
 """The registry of an embedded mesh: cards in the broker's store, liveness in its memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Final, Literal
 from weakref import WeakKeyDictionary
 
@@ -25,7 +25,9 @@ class _Live:
         self.renewed: dict[str, int] = {}
         self.serving: dict[tuple[str, str], set[str]] = {}
         self.watchers: list[asyncio.Queue[Change]] = []
+        self.listeners: list[Callable[[str], None]] = []
         self.routes: dict[str, dict[str, int]] = {}
+        self.digests: dict[tuple[str, str], str] = {}
         for topic, version, card, _ in broker.query("cards"):
             self.cards.setdefault(topic, {})[version] = read_card(card)
         for topic, version, weight in broker.query("routes"):
@@ -47,6 +49,7 @@ class EmbeddedRegistry:
         live, topic, version = self._live, registration.topic, registration.version
         await self._broker.turns.submit(self._store_card, registration)
         live.cards.setdefault(topic, {})[version] = registration.card
+        live.digests.pop((topic, version), None)
         live.renewed[registration.instance] = self._clock.now()
         live.serving.setdefault((topic, version), set()).add(registration.instance)
         self._tell("online", topic, version)
@@ -99,6 +102,7 @@ class EmbeddedRegistry:
                     raise ConfigError(f"{topic} {version} cannot get a share of {weight}.")
             await self._broker.turns.submit(self._store_route, topic, weights)
             self._live.routes[topic] = dict(weights)
+            self._changed(topic)
         return dict(self._live.routes.get(topic, {}))
 
     async def watch(self) -> AsyncGenerator[Change, None]:
@@ -111,6 +115,45 @@ class EmbeddedRegistry:
                 yield await changes.get()
         finally:
             self._live.watchers.remove(changes)
+
+    def listen(self, on_change: Callable[[str], None]) -> None:
+        """Call back with a topic whenever its registrations or its route changed."""
+        self._live.listeners.append(on_change)
+
+    def instances(self) -> Sequence[Registration]:
+        """One registration per topic, version and instance."""
+        return [
+            msgspec.structs.replace(self._registration(topic, version), instance=instance)
+            for (topic, version), serving in self._live.serving.items()
+            for instance in serving
+        ]
+
+    def of(self, topic: str) -> Sequence[Registration]:
+        """All registrations of a topic; none if it is not there."""
+        return [self._registration(topic, version) for version in sorted(self._live.cards.get(topic, ()))]
+
+    def digest(self, topic: str, version: str) -> str:
+        """Names the card of that version."""
+        found = self._live.digests.get((topic, version))
+        if found is None:
+            found = self._live.digests[topic, version] = card_digest(self._live.cards[topic][version])
+        return found
+
+    async def end(self, instance: str) -> None:
+        """The process of that instance is gone: it is offline at once."""
+        self._end(instance)
+
+    def _end(self, instance: str) -> None:
+        self._live.renewed.pop(instance, None)
+        for key, serving in self._live.serving.items():
+            if instance in serving:
+                serving.discard(instance)
+                if not serving:
+                    self._tell("offline", *key)
+
+    def _changed(self, topic: str) -> None:
+        for listener in self._live.listeners:
+            listener(topic)
 
     def _versions(self, topic: str) -> dict[str, AgentCard]:
         versions = self._live.cards.get(topic)
@@ -152,12 +195,7 @@ class EmbeddedRegistry:
         """Take the instances offline that have been silent for too long."""
         live, now = self._live, self._clock.now()
         for instance in [name for name, renewed in live.renewed.items() if now - renewed > SILENCE]:
-            del live.renewed[instance]
-            for key, serving in live.serving.items():
-                if instance in serving:
-                    serving.discard(instance)
-                    if not serving:
-                        self._tell("offline", *key)
+            self._end(instance)
 
     def _registration(self, topic: str, version: str) -> Registration:
         live = self._live
@@ -170,6 +208,7 @@ class EmbeddedRegistry:
         change = Change(kind, self._registration(topic, version))
         for watcher in self._live.watchers:
             watcher.put_nowait(change)
+        self._changed(topic)
 
 
 def version_order(version: str) -> tuple[list[tuple[int, str]], bool, str]:

@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from agentmesh.contracts import Delivery
+from agentmesh.contracts import Delivery, Rate, RetryOn
 from agentmesh.document import Document, Mistake, did_you_mean, read_document, shown
 from agentmesh.errors import DeclarationError
 from agentmesh.ids import TOPIC
@@ -26,7 +26,8 @@ CLASS: Final = r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$"
 _TOPIC, _SKILL_ID = (f"^{each.pattern.removesuffix(chr(92) + 'Z')}$" for each in (TOPIC, SKILL_ID))
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"
-_LATER: Final = {"": ("model", "instructions", "tools"), "delivery": ("rate", "quota")}
+_RATE: Final = r"^[1-9][0-9]{0,8}/[smh]$"
+_LATER: Final = {"": ("model", "instructions", "tools")}
 """Keys of the format that this version does not know what to do with."""
 
 
@@ -40,12 +41,32 @@ def duration(value: Any) -> float:
     return float(number) * _UNITS[unit]
 
 
+def rate(value: Any) -> Rate:
+    """The rate that a text such as `50/s`, `100/m` or `1000/h` says. Raises `ValueError`."""
+    if not isinstance(value, str) or not re.fullmatch(_RATE, value):
+        raise ValueError(
+            f"{_kind_of(value)} is no rate: write how many in a second, minute or hour: 50/s, 100/m, 1000/h"
+        )
+    count, unit = value.split("/")
+    return Rate(int(count), _UNITS[unit])
+
+
+def _rule(value: Any) -> Any:
+    """A name alone is a rule too."""
+    if not isinstance(value, str | dict):
+        raise ValueError(
+            f"{_kind_of(value)} names no error: write its class's name, or {{error: TimeoutError, attempts: 5}}"
+        )
+    return {"error": value} if isinstance(value, str) else value
+
+
 Duration = Annotated[
     float,
     BeforeValidator(duration),
     Field(ge=0),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION}]}),
 ]
+RateText = Annotated[Any, BeforeValidator(rate), WithJsonSchema({"type": "string", "pattern": _RATE})]
 JsonSchema = Annotated[
     dict[str, Any], WithJsonSchema({"type": "object", "$ref": "https://json-schema.org/draft/2020-12/schema"})
 ]
@@ -55,14 +76,38 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class RetryOnPart(_Part):
+    """An error after which a handler gets another attempt, with what holds for it instead."""
+
+    error: str = Field(min_length=1, description="The name of its class, or of a base of it.")
+    attempts: int | None = Field(None, ge=1, description="Attempts that may raise.")
+    backoff: Duration | None = Field(None, description="The first pause.")
+    max: Duration | None = Field(None, description="The longest pause.")
+
+
+RetryRule = Annotated[RetryOnPart, BeforeValidator(_rule, json_schema_input_type=str | RetryOnPart)]
+
+
 class RetryPart(_Part):
     """When a task gets another attempt."""
 
     lost: int | None = Field(None, ge=0, description="Attempts whose worker died (0: no limit; default 3).")
-    on: list[str] | None = Field(None, description="Names of the errors after which a handler gets another attempt.")
+    on: list[RetryRule] | None = Field(
+        None, description="The errors after which a handler gets another attempt: names, or names with rules."
+    )
     attempts: int | None = Field(None, ge=1, description="Attempts that may raise one of those errors (default 3).")
     backoff: Duration | None = Field(None, description="The first pause; it doubles with each attempt (default 1s).")
     max: Duration | None = Field(None, description="The longest pause (default 60s).")
+
+
+class QuotaPart(_Part):
+    """How much of the topic may be in hand."""
+
+    total: int | None = Field(None, ge=0, description="Tasks of all tenants (0: no limit, the default).")
+    per_tenant: int | None = Field(None, ge=0, description="Tasks of each tenant (0: no limit, the default).")
+    over: Literal["queue", "refuse"] | None = Field(
+        None, description="queue (default): so many run, others wait. refuse: so many are unfinished, more are refused."
+    )
 
 
 class DeliveryPart(_Part):
@@ -74,6 +119,13 @@ class DeliveryPart(_Part):
         None, description="How long a silent worker keeps a task (default 30s)."
     )
     retry: RetryPart | None = None
+    rate: RateText | None = Field(
+        None, description="How many tasks begin in a time, over all workers: 50/s, 100/m, 1000/h."
+    )
+    quota: QuotaPart | None = None
+    aging: Duration | None = Field(
+        None, description="A task that waits gains a level of priority in this time (0: never; default 60s)."
+    )
 
 
 class SkillPart(_Part):
@@ -145,6 +197,8 @@ _PARTS: Final[dict[str, type[BaseModel]]] = {
     "skills": SkillPart,
     "delivery": DeliveryPart,
     "delivery.retry": RetryPart,
+    "delivery.retry.on": RetryOnPart,
+    "delivery.quota": QuotaPart,
 }
 _TEXTS: Final = {
     "bool_type": "true or false is wanted",
@@ -157,6 +211,7 @@ _PATTERNS: Final = {
     "topic": "use a letter, then up to 63 letters, digits, '_' or '-'; the display name belongs in `name`",
     "version": "use up to 64 letters, digits, '.', '+', '_' or '-', such as 1.0.0",
     "class": "write module:Name, such as agent:TravelAgent",
+    "over": "use queue or refuse",
     "id": "use a letter, then up to 63 letters, digits, '_' or '-', such as the name of the method",
 }
 
@@ -169,7 +224,7 @@ def _text(details: "ErrorDetails") -> str:
         return _unknown_key(".".join(step for step in steps[:-1] if isinstance(step, str)), last)
     if kind == "missing":
         return f"`{last}` is missing" + (f": {_PATTERNS[last]}." if last in _PATTERNS else ".")
-    if kind == "string_pattern_mismatch":
+    if kind in ("string_pattern_mismatch", "literal_error"):
         return f"{_kind_of(value)} cannot stand here: {_PATTERNS[last]}."
     if kind == "string_type" and isinstance(value, int | float):
         return f"a text is wanted, and this is read as {json.dumps(value)}: put it in quotes."
@@ -229,7 +284,12 @@ def delivery_of(part: DeliveryPart | None, base: Delivery) -> Delivery:
     if part is None:
         return base
     changes = part.model_dump(exclude_none=True)
-    retry = changes.pop("retry", {})
+    retry, quota = changes.pop("retry", {}), changes.pop("quota", {})
     if "on" in retry:
-        retry["on"] = tuple(retry["on"])
-    return msgspec.structs.replace(base, **changes, retry=msgspec.structs.replace(base.retry, **retry))
+        retry["on"] = tuple(RetryOn(**rule) if len(rule) > 1 else rule["error"] for rule in retry["on"])
+    return msgspec.structs.replace(
+        base,
+        **changes,
+        retry=msgspec.structs.replace(base.retry, **retry),
+        quota=msgspec.structs.replace(base.quota, **quota),
+    )

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 from agentmesh.card import BINDING, AgentCapabilities, AgentCard, AgentInterface, AgentSkill, skills_extension
 from agentmesh.contracts import Delivery
 from agentmesh.document import did_you_mean, shown
-from agentmesh.errors import DeclarationError
+from agentmesh.errors import ConfigError, DeclarationError
 from agentmesh.ids import TOPIC
 from agentmesh.runtime.agent import DEFAULT_VERSION, Agent, SkillMark, default_topic, marked_skills
 from agentmesh.runtime.skills import Contradictions, Skill, make_skill, place_of
+from agentmesh.scheduling.limits import check_delivery
 from agentmesh.schema import steps_of
 
 if TYPE_CHECKING:
@@ -273,6 +274,11 @@ def _class_mistakes(agent: Agent) -> Iterator[DeclarationError]:
         yield _class_error(agent, "version", f"{agent.version!r} is no version such as 1.0.0.")
     if not isinstance(agent.delivery, Delivery):
         yield _class_error(agent, "delivery", f"a Delivery(…) is wanted, not {agent.delivery!r}.")
+    else:
+        try:
+            check_delivery(agent.delivery)
+        except ConfigError as error:
+            yield _class_error(agent, "delivery", str(error))
 
 
 def _class_error(agent: Agent, field: str, text: str) -> DeclarationError:

@@ -25,7 +25,7 @@ from agentmesh.runtime.client import Client
 from agentmesh.runtime.context import BlockingContext, Context
 from agentmesh.runtime.reading import read_all
 from agentmesh.runtime.watch import watched
-from agentmesh.scheduling.retry import Again, Dead, after_raised
+from agentmesh.scheduling.retry import Again, Dead, after_raised, rule_for
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -197,15 +197,17 @@ class Worker:
 
     def _raised(self, attempt: Attempt, error: Exception) -> Verdict:
         """A handler's error: another attempt if the declaration or the handler wants one, else `failed`."""
-        retry, lease = self._delivery.retry, attempt.lease
-        names = {kind.__name__ for kind in type(error).__mro__}
-        if not isinstance(error, Retryable) and not names & set(retry.on):
+        retry = rule_for(self._delivery.retry, type(error))
+        if retry is None and isinstance(error, Retryable):
+            retry = self._delivery.retry
+        if retry is None:
             if not isinstance(error, MeshError):
                 self._logger().warning("handler raised", call=attempt.message.id, exc_info=error)
             return _failed(error)
         after = error.after if isinstance(error, Retryable) else None
         text = f"{type(error).__name__}: {error}"[:_MESSAGE]
-        return text, after_raised(retry, text, lease.raised + 1, self._client.clock.now(), after)
+        now, lease = self._client.clock.now(), attempt.lease
+        return text, after_raised(retry, text, lease.raised + 1, now, after, task=attempt.message.id)
 
     async def _end(self, attempt: Attempt, verdict: Verdict) -> None:
         """Write how it ended, together with the end of the task. Tried until it is stored or the lease is lost."""

@@ -17,7 +17,7 @@ class InterestMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.interests = InterestSet()
+        self.interests: InterestSet[str] = InterestSet()
         self.model: set[tuple[str, str]] = set()
         self.owner: dict[str, str] = {}
 
@@ -39,16 +39,14 @@ class InterestMachine(RuleBasedStateMachine):
         if self.owner.get(name) == client:
             del self.owner[name]
 
-    @rule(client=clients)
-    def is_forgotten(self, client: str) -> None:
-        self.interests.drop(client)
-        self.model = {pair for pair in self.model if pair[0] != client}
-        self.owner = {name: owner for name, owner in self.owner.items() if owner != client}
-
-    @rule(client=clients, wanted=st.sets(names))
-    def asks_what_is_missing(self, client: str, wanted: set[str]) -> None:
-        has = {name for other, name in self.model if other == client}
-        assert sorted(self.interests.missing(client, wanted)) == sorted(has - wanted)
+    @rule(client=clients, limit=st.integers(0, 3))
+    def is_forgotten_by_and_by(self, client: str, limit: int) -> None:
+        had = {name: self.owner.get(name) == client for its, name in self.model if its == client}
+        dropped = self.interests.drop(client, limit)
+        assert len(dropped) == min(limit, len(had))
+        assert dropped.items() <= had.items()
+        self.model -= {(client, name) for name in dropped}
+        self.owner = {name: owner for name, owner in self.owner.items() if name not in dropped}
 
     @invariant()
     def both_sides_agree(self) -> None:
@@ -58,6 +56,11 @@ class InterestMachine(RuleBasedStateMachine):
             assert set(self.interests.names(client)) == {name for its, name in self.model if its == client}
 
     @invariant()
+    def an_owner_is_known(self) -> None:
+        for name in NAMES:
+            assert self.interests.is_exclusive(name) == (name in self.owner)
+
+    @invariant()
     def nobody_shares_what_is_exclusive(self) -> None:
         for name, owner in self.owner.items():
             assert list(self.interests.clients(name)) == [owner]
@@ -65,7 +68,7 @@ class InterestMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_left_behind(self) -> None:
         if not self.model:
-            assert vars(self.interests) == {"_clients": {}, "_names": {}, "_exclusive": {}}
+            assert not any(vars(self.interests).values())
 
 
 TestInterestSet = InterestMachine.TestCase
@@ -92,10 +95,14 @@ class ReadyMachine(RuleBasedStateMachine):
         if name in self.position and name not in self.locked and self.heads[name] > self.position[name]:
             self.queue.append(name)
 
-    @rule(name=names, position=st.integers(-1, 5))
+    @rule(name=names, position=st.integers(-2, 5))
     def subscribes(self, name: str, position: int) -> None:
+        """An offset from the future counts as the head."""
+        known = min(max(position, -1), self.heads[name])
+        rests = self.position.get(name) == position and name not in self.locked
+        assert self.ready.rests(name, position) == rests
         self.ready.subscribed(name, position, self.heads[name])
-        self.position[name] = position
+        self.position[name] = known
         self.locked.pop(name, None)
         self.requeue(name)
 
@@ -116,12 +123,12 @@ class ReadyMachine(RuleBasedStateMachine):
             self.locked[name] = self.now + self.LOCK
             assert self.ready.position(name) < self.heads[name]
 
-    @rule(name=names, share=st.floats(0, 1))
-    def is_committed(self, name: str, share: float) -> None:
-        offset = round(-1 + share * (self.heads[name] + 1))
+    @rule(name=names, back=st.integers(-2, 3))
+    def is_committed(self, name: str, back: int) -> None:
+        offset = self.heads[name] - back
         self.ready.committed(name, offset, self.heads[name])
         if name in self.position:
-            self.position[name] = max(offset, self.position[name])
+            self.position[name] = max(min(offset, self.heads[name]), self.position[name])
             self.locked.pop(name, None)
             self.requeue(name)
 
@@ -158,6 +165,7 @@ class ReadyMachine(RuleBasedStateMachine):
         assert {name for name in NAMES if name in self.ready} == set(self.position)
         assert {name: self.ready.position(name) for name in self.position} == self.position
         assert self.ready.next_release() == min(self.locked.values(), default=None)
+        assert all(self.position[name] <= self.heads[name] for name in self.position)
 
     @invariant()
     def nothing_unread_is_forgotten(self) -> None:

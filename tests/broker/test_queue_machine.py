@@ -19,7 +19,7 @@ from agentmesh.message import Draft, Message
 
 T = TypeVar("T")
 TOPIC = "ModelAgentTask"
-LEASE, LOST = 10, 3
+LEASE, LOST, AGING = 10, 3, 20
 IDS = [f"call-{n}" for n in range(8)]
 EXPECTED_END = {"done": "completed", "cancelled": "cancelled", "dead": "dead_lettered"}
 
@@ -27,9 +27,10 @@ EXPECTED_END = {"done": "completed", "cancelled": "cancelled", "dead": "dead_let
 class Known:
     """What the model knows of one call. `end`: "", "done", "cancelled", "dead", or "late" once the deadline is over."""
 
-    def __init__(self, message: Message, age: int) -> None:
+    def __init__(self, message: Message, age: int, now: int) -> None:
         self.message = message
         self.age = age
+        self.since = now
         self.not_before = message.not_before
         self.attempt = self.lost = self.raised = 0
         self.lease: Lease | None = None
@@ -37,9 +38,9 @@ class Known:
         self.end = ""
         self.gone = False
 
-    @property
-    def rank(self) -> tuple[int, int]:
-        return -self.message.priority, self.age
+    def rank(self, now: int) -> tuple[int, int]:
+        waited = now - max(self.since, self.not_before)
+        return -min(9, self.message.priority + waited // AGING // 1000), self.age
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -57,7 +58,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     async def open(self) -> None:
         self.broker = await open_memory(self.name, self.clock)
-        await self.broker.declare(TOPIC, Delivery(lease=LEASE, retry=Retry(lost=LOST)))
+        await self.broker.declare(TOPIC, Delivery(lease=LEASE, aging=AGING, retry=Retry(lost=LOST)))
 
     def teardown(self) -> None:
         self.do(self.broker.close())
@@ -99,7 +100,7 @@ class QueueMachine(RuleBasedStateMachine):
         new = call not in self.calls
         assert self.do(self.broker.publish(message)) is new
         if new:
-            self.calls[call] = Known(message, len(self.calls))
+            self.calls[call] = Known(message, len(self.calls), now)
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
@@ -114,7 +115,7 @@ class QueueMachine(RuleBasedStateMachine):
         ready = [
             call for call in self.open_calls() if not call.lease and call.not_before <= now < call.message.deadline
         ]
-        expected = sorted(ready, key=lambda call: call.rank)[:limit]
+        expected = sorted(ready, key=lambda call: call.rank(now))[:limit]
         leases = self.do(self.broker.lease([TOPIC], limit, 0, worker="w"))
         assert [lease.message for lease in leases] == [call.message for call in expected]
         for call, lease in zip(expected, leases, strict=True):
@@ -198,6 +199,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.do(self.open())
         for call in self.held():
             self.lose(call)
+        for call in self.open_calls():
+            call.since = self.clock.now()  # of these messages nobody says when they were made
         self.do(self.clock.advance(0))
 
     @invariant()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from contract.across import HostProcess
 from contract.kit import Backend
 
 from agentmesh.broker.local import open_local
@@ -30,7 +31,13 @@ def _local(folder: Path) -> Backend:
     return Backend(clock, lambda: open_local(folder / "mesh", clock))
 
 
-BACKENDS = {"memory": _memory, "local": _local}
+def _across(folder: Path) -> Backend:
+    """The host is another process, and so is its clock."""
+    host = HostProcess(folder / "mesh", START)
+    return Backend(host.clock, lambda: host.open(alone=False), host.stop)
+
+
+BACKENDS = {"memory": _memory, "local": _local, "across": _across}
 
 
 @pytest.fixture(params=BACKENDS)
@@ -42,6 +49,7 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     await found.open()
     yield found
     await found.close()
+    await found.stop()
 
 
 @pytest.fixture

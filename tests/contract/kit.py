@@ -15,12 +15,17 @@ HOUR = 3600
 DAY = 24 * HOUR
 
 
+async def nothing() -> None:
+    """Nothing to stop."""
+
+
 @dataclass
 class Backend:
     """An implementation under test. A flag that is off names what it cannot give."""
 
     clock: ManualClock
     opener: Callable[[], Awaitable[Broker]]
+    stop: Callable[[], Awaitable[None]] = nothing
     transactions: bool = True
     expect: bool = True
     reopens: bool = True

@@ -74,14 +74,17 @@ async def test_a_task_whose_worker_was_lost_waits_with_its_attempts(backend: Bac
 
 
 async def test_stats_count_what_waits_runs_and_is_dead(backend: Backend, broker: Broker) -> None:
-    for created in (30, 10, 20):
-        await published(broker, created=created)
-    await published(broker, created=5, not_before=backend.now() + 1000)
-    assert (await broker.stats([TOPIC]))[0].oldest == 5
+    began = backend.now()
+    await published(broker, not_before=began + 10_000)
+    assert (await broker.stats([TOPIC]))[0].oldest is None
+    for _ in range(3):
+        await published(broker)
+        await backend.passes(1)
+    assert (await broker.stats([TOPIC]))[0].oldest == began
     await leased(broker)
     await broker.nack(await leased(broker), dead="poison")
     (stats,) = await broker.stats([TOPIC])
-    assert (stats.topic, stats.waiting, stats.running, stats.dead, stats.oldest) == (TOPIC, 2, 1, 1, 5)
+    assert (stats.topic, stats.waiting, stats.running, stats.dead, stats.oldest) == (TOPIC, 2, 1, 1, began + 2000)
 
 
 async def test_stats_of_an_empty_topic_are_zero(broker: Broker) -> None:

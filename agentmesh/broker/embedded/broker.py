@@ -6,16 +6,19 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from agentmesh.broker.embedded.drafts import Encoded, check_text, encode
 from agentmesh.broker.embedded.inboxes import EmbeddedInbox, Inboxes
-from agentmesh.broker.embedded.state import MAX_ROWS, Encoded, State, check_text, encode
+from agentmesh.broker.embedded.retention import Retention
+from agentmesh.broker.embedded.state import State
 from agentmesh.broker.embedded.store import Store
 from agentmesh.broker.embedded.tasks import LeaseRequest
 from agentmesh.broker.embedded.turns import Turns
 from agentmesh.clock import Clock, resolve
-from agentmesh.contracts import Append, Delivery, Health, Inbox, Lease, LogInfo, Stored, Tenant, TopicStats
+from agentmesh.contracts import Append, Delivery, Health, Lease, LogInfo, Stored, Tenant, TopicStats
 from agentmesh.errors import PayloadCorrupt
 from agentmesh.ids import check_lite_topic, check_topic, kind_of
 from agentmesh.message import CALL_DEADLINE, RUN_DEADLINE, Draft, Entry, Message, decode_message, encode_message
+from agentmesh.scheduling.limits import check_delivery, check_tenant
 from agentmesh.scheduling.order import ANY
 
 News = Mapping[str, Literal["cancelled", "lost"]]
@@ -29,18 +32,27 @@ class EmbeddedBroker:
     """A `Broker` over one `Store`, for the event loop it is made in.
 
     It is closed when `close` was called once for each of its `users`; `on_close` then lets go of the store.
+    `retention` bounds what the store takes (bytes; 0: any size).
     """
 
     def __init__(
-        self, store: Store, clock: Clock, *, process: str = "", on_close: Callable[[], None] | None = None
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        process: str = "",
+        on_close: Callable[[], None] | None = None,
+        retention: int = 0,
     ) -> None:
         self.users = 1
+        self._ended = False
         self._process = process
         self._on_close = on_close or store.close
         self._store = store
         self._clock = clock
         self._state = State(store, clock.now())
-        self._inboxes = Inboxes(self._state.logs)
+        self._inboxes = Inboxes(self._state.logs, clock)
+        self._retention = Retention(store, self._state.logs, self._is_needed, retention)
         self._listeners: dict[str, asyncio.Future[News]] = {}
         self._turns = Turns(store, self._state, clock, self._tell, self._upkeep)
 
@@ -48,10 +60,12 @@ class EmbeddedBroker:
 
     async def declare(self, topic: str, delivery: Delivery | None) -> None:
         check_topic(topic)
+        if delivery is not None:
+            check_delivery(delivery)
         await self._turns.submit(self._state.remove if delivery is None else self._state.declare, topic, delivery)
 
     async def publish(self, message: Message) -> bool:
-        message, raw = self._prepare(message)
+        message, raw = self.prepare(message)
         return await self._turns.submit(self._state.publish, message, raw, size=len(raw))
 
     async def lease(
@@ -59,12 +73,13 @@ class EmbeddedBroker:
     ) -> Sequence[Lease]:
         check_text(worker)
         self._turns.begin_soon()
-        request = LeaseRequest(topics, limit, worker, (ANY, *lanes), self._process, self._turns.new_future())
+        future = self._turns.new_future()
+        request = LeaseRequest(topics, limit, worker, (ANY, *lanes), self._process, future)
         try:
             self._state.request(request)  # it writes nothing, so it needs no place in the turn
             if wait <= 0:
                 await self._turns.submit(_nothing)
-            return await self._turns.within(request.future, wait, ())
+            return await self._turns.within(future, wait, ())
         except asyncio.CancelledError:
             if not self._turns.closed:
                 for lease in request.granted:  # to nobody: give them back
@@ -72,10 +87,12 @@ class EmbeddedBroker:
             raise
         finally:
             self._state.withdraw(request)
-            request.future.cancel()
+            future.cancel()
 
     async def extend(self, worker: str, tokens: Sequence[str], wait: float) -> News:
         self._turns.check_open()
+        if self._turns.syncing:
+            await self._turns.settled()
         news: dict[str, Literal["cancelled", "lost"]] = {}
         now = self._clock.now()
         for token in tokens:
@@ -106,7 +123,7 @@ class EmbeddedBroker:
         encoded = [(check_lite_topic(append.lite_topic), append.expect, encode(append.entries)) for append in appends]
         if expect is not None and encoded:
             encoded[0] = (encoded[0][0], expect, encoded[0][2])
-        pairs = [self._prepare(message) for message in publishes]
+        pairs = [self.prepare(message) for message in publishes]
         rows, size = _weigh([entries for _, _, entries in encoded], pairs)
         await self._turns.submit(self._state.ack, lease, encoded, pairs, size=size, rows=rows)
 
@@ -119,7 +136,7 @@ class EmbeddedBroker:
         dead: str = "",
         publishes: Sequence[Message] = (),
     ) -> None:
-        pairs = [self._prepare(message) for message in publishes]
+        pairs = [self.prepare(message) for message in publishes]
         rows, size = _weigh((), pairs)
         await self._turns.submit(
             self._state.nack,
@@ -136,13 +153,13 @@ class EmbeddedBroker:
         self._turns.check_open()
         dead = dict(self._store.query("count_dead"))
         return [
-            self._state.stats(self._state.topic(name), dead.get(name, 0))
-            for name in topics or sorted(self._state.tasks.topics)
+            self._state.stats(name, dead.get(name, 0)) for name in topics or sorted({*self._state.tasks.topics, *dead})
         ]
 
     async def browse(self, topic: str, after: int = 0, limit: int = 100, *, dead: bool = False) -> Sequence[Stored]:
         self._turns.check_open()
-        self._state.topic(topic)
+        if not dead or not self._store.query("browse_dead", topic, 0, 1):
+            self._state.topic(topic)
         found = []
         for position, attempts, reason, raw in self._store.query(
             "browse_dead" if dead else "browse_tasks", topic, after, limit
@@ -174,15 +191,22 @@ class EmbeddedBroker:
     async def read(
         self, lite_topic: str, after: int = -1, limit: int = 1000, since: int | None = None
     ) -> Sequence[Entry]:
+        check_lite_topic(lite_topic)
         self._turns.check_open()
+        if self._turns.syncing:
+            await self._turns.settled()
         return self._state.logs.read(lite_topic, after, limit, since or 0)
 
     async def list(self, prefix: str = "", after: str = "", limit: int = 100) -> Sequence[LogInfo]:
+        for part in (prefix, after):
+            if part:
+                check_lite_topic(part)
         self._turns.check_open()
         return self._state.logs.listing(prefix, after, limit)
 
-    def inbox(self, client: str) -> Inbox:
-        return EmbeddedInbox(self._turns, self._inboxes, client, self._clock.now)
+    def inbox(self, client: str, *, raw: bool = False) -> EmbeddedInbox:
+        """The inbox of that name; `raw`: its batches hold rows of the store, for a process that passes them on."""
+        return EmbeddedInbox(self._turns, self._inboxes, client, self._clock.now, raw=raw)
 
     # Admin
 
@@ -191,34 +215,50 @@ class EmbeddedBroker:
         return [msgspec.msgpack.decode(row[0], type=Tenant) for row in self._store.query("tenants")]
 
     async def set_tenant(self, tenant: Tenant) -> None:
-        raise NotImplementedError
+        check_tenant(tenant)
+        await self._turns.submit(self._state.set_tenant, tenant)
 
     async def discard(self, topic: str, positions: Sequence[int], publishes: Sequence[Message] = ()) -> int:
-        raise NotImplementedError
+        pairs = [self.prepare(message) for message in publishes]
+        rows, size = _weigh((), pairs)
+        return await self._turns.submit(
+            self._state.discard, topic, positions, pairs, size=size, rows=rows + len(positions)
+        )
 
     async def health(self) -> Health:
         raise NotImplementedError
 
     async def figures(self) -> Mapping[str, float]:
-        raise NotImplementedError
+        self._turns.check_open()
+        return self._turns.figures.all(self._state, self._store, self._inboxes)
 
     async def close(self) -> None:
         self.users -= 1
-        if self.users > 0 or self._turns.closed:
+        if self.users <= 0:
+            self.end()
+
+    def end(self) -> None:
+        """Do what was asked for so far, let whoever waits go, and let go of the store."""
+        if self._ended:
             return
+        self._ended = True
         self._turns.close()
         for listener in self._listeners.values():
             resolve(listener, {})
         for topic in self._state.tasks.topics.values():
             for request in topic.requests:
                 resolve(request.future, ())
-        self._inboxes.wake_all()
+        self._inboxes.close()
         self._on_close()
 
     def abandon(self) -> None:
         """Let go of the store; the loop that this broker belonged to is over."""
-        self._turns.closed = True
+        self._ended = self._turns.closed = True
         self._on_close()
+
+    def interests(self) -> tuple[dict[str, dict[str, int | None]], dict[str, set[str]]]:
+        """By client, how far each LiteTopic was read, and those that it has for itself alone."""
+        return self._inboxes.interests()
 
     @property
     def turns(self) -> Turns:
@@ -234,7 +274,7 @@ class EmbeddedBroker:
         """Rows of the store, as committed."""
         return self._store.query(name, *arguments)
 
-    def _prepare(self, message: Message) -> tuple[Message, bytes]:
+    def prepare(self, message: Message) -> tuple[Message, bytes]:
         """The message with its default deadline, and as bytes."""
         check_lite_topic(message.log)
         if not message.deadline:
@@ -260,10 +300,11 @@ class EmbeddedBroker:
                 resolve(self._listeners[worker], found)
 
     def _upkeep(self) -> bool:
-        now = self._state.now
-        self._inboxes.forget_silent(now)
-        self._state.expired = self._state.logs.remove_expired(now, MAX_ROWS // 4, self._state.changes)
-        return bool(self._state.expired)
+        self._state.expired = self._retention.step(self._state.now, self._state.changes)
+        return self._retention.more
+
+    def _is_needed(self, lite_topic: str) -> bool:
+        return lite_topic in self._state.tasks.by_log or self._inboxes.is_read(lite_topic)
 
 
 def _weigh(appends: Sequence[Encoded], publishes: Sequence[tuple[Message, bytes]]) -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """The LiteTopics in memory: heads and tails of those in use; the others are read from the store when asked for."""
 
+import json
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import islice
 from typing import Final
 
 from agentmesh.broker.embedded.store import Changes, Store, prefix_range
@@ -14,6 +15,8 @@ HOUR: Final = 3_600_000
 _LOGS_IN_MEMORY: Final = 20_000
 _TAILS_IN_MEMORY: Final = 64_000_000
 _TAIL_ENTRIES: Final = 64
+_ROW_SIZE: Final = 200
+"""What a row in memory takes beside its content."""
 _TTL: Final = {"call": DAY}
 _LONG_TTL: Final = 30 * DAY
 
@@ -21,6 +24,10 @@ _TIMED_CALL: Final = re.compile(r"call-[01][0-9a-f]{31}\Z")
 """Names in order of time: one after the newest is not there, and need not be looked for. Hashes have no 0 or 1."""
 
 Row = tuple[int, str | None, int, bytes]
+Head = tuple[int, int]
+"""A log's number and the offset of its last entry; (0, −1) of one that is not there."""
+
+_NOT_THERE: Final[Head] = (0, -1)
 
 
 def ttl(name: str) -> int:
@@ -29,16 +36,20 @@ def ttl(name: str) -> int:
 
 
 class LogState:
-    """Head and tail of one LiteTopic. `tail` holds its last entries as rows, without a gap."""
+    """Head and tail of one LiteTopic. `tail` holds its last entries as rows, without a gap; `size` is what they take
+    in memory, `time` that of the last entry.
+    """
 
-    __slots__ = ("deadline", "expires", "id", "name", "next", "tail")
+    __slots__ = ("deadline", "expires", "id", "name", "next", "size", "tail", "time")
 
-    def __init__(self, name: str, number: int, following: int, deadline: int, expires: int) -> None:
+    def __init__(self, name: str, number: int, following: int, deadline: int, expires: int, time: int = 0) -> None:
         self.name = name
         self.id = number
         self.next = following
         self.deadline = deadline
         self.expires = expires
+        self.time = time
+        self.size = 0
         self.tail: list[Row] = []
 
 
@@ -47,7 +58,7 @@ class Logs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._logs: dict[str, LogState] = {}
+        self._logs: OrderedDict[str, LogState] = OrderedDict()  # the least recently used first
         self._tail_size = 0
         self._next_id = 1
         self._newest_call = ""
@@ -64,18 +75,30 @@ class Logs:
         self._next_id = last + 1
         self._newest_call = self._store.query("newest_call")[0][0]
 
+    def __len__(self) -> int:
+        """How many are in memory."""
+        return len(self._logs)
+
     def find(self, name: str) -> LogState | None:
-        """The LiteTopic, if it exists."""
-        log = self._logs.get(name)
-        if log is None:
-            if name > self._newest_call and _TIMED_CALL.match(name):
-                return None
-            rows = self._store.query("find_lite_topic", name)
-            if not rows or name in self._turn_removed:
-                return None
-            number, deadline, expires, following = rows[0]
-            log = self._logs[name] = LogState(name, number, following, deadline, expires)
+        """The LiteTopic, if it exists, kept in memory from now on."""
+        log = self.look(name)
+        if log is not None:
+            self._logs[name] = log
         return log
+
+    def look(self, name: str) -> LogState | None:
+        """As `find`, but what only the store knows stays there: readers may look at any number of them."""
+        log = self._logs.get(name)
+        if log is not None:
+            self._logs.move_to_end(name)
+            return log
+        if name > self._newest_call and _TIMED_CALL.match(name):
+            return None
+        rows = self._store.query("find_lite_topic", name)
+        if not rows or name in self._turn_removed:
+            return None
+        number, deadline, expires, following, time = rows[0]
+        return LogState(name, number, following, deadline, expires, time)
 
     def create(self, name: str, title: str, deadline: int, now: int, changes: Changes) -> LogState:
         """A LiteTopic that does not exist yet; its first entry belongs to the same turn."""
@@ -89,7 +112,7 @@ class Logs:
         return log
 
     def append(self, log: LogState, entry_id: str, content: bytes, now: int, changes: Changes) -> int:
-        """Add an entry and return its offset; an id that is there already keeps its own."""
+        """Add an entry and return its offset; an id that is there already keeps its own. Times never decrease."""
         if entry_id:
             known = self._offset_of(log, entry_id)
             if known is not None:
@@ -97,17 +120,24 @@ class Logs:
             self._turn_ids[log.id, entry_id] = log.next
         offset = log.next
         log.next = offset + 1
-        changes.insert_entry.append((log.id, offset, now, entry_id or None, content))
+        log.time = max(log.time, now)
+        changes.insert_entry.append((log.id, offset, log.time, entry_id or None, content))
         changes.rows += 1
         changes.size += len(content)
-        log.tail.append((offset, entry_id, now, content))
-        self._tail_size += len(content)
-        if len(log.tail) > 2 * _TAIL_ENTRIES:
-            self._tail_size -= sum(len(row[3]) for row in log.tail[:-_TAIL_ENTRIES])
-            del log.tail[:-_TAIL_ENTRIES]
+        self._remember(log, (offset, entry_id, log.time, content))
         if now > log.deadline:
             self._touch(log, now, changes)
         return offset
+
+    def _remember(self, log: LogState, row: Row) -> None:
+        tail = log.tail
+        tail.append(row)
+        size = len(row[3]) + _ROW_SIZE
+        if len(tail) > 2 * _TAIL_ENTRIES:
+            size -= sum(len(row[3]) + _ROW_SIZE for row in tail[:-_TAIL_ENTRIES])
+            del tail[:-_TAIL_ENTRIES]
+        log.size += size
+        self._tail_size += size
 
     def _touch(self, log: LogState, now: int, changes: Changes) -> None:
         expires = _expires(log.name, log.deadline, now)
@@ -118,60 +148,83 @@ class Logs:
 
     def head(self, name: str) -> int:
         """The offset of the last entry; −1 if there is none."""
-        log = self.find(name)
+        log = self.look(name)
         return log.next - 1 if log else -1
 
+    def head_of(self, name: str) -> Head:
+        """Its number and its last offset."""
+        log = self.look(name)
+        return (log.id, log.next - 1) if log else _NOT_THERE
+
+    def heads(self, names: Sequence[str]) -> dict[str, Head]:
+        """As `head_of`, of many at once. Those that only the store knows stay there."""
+        found = dict.fromkeys(names, _NOT_THERE)
+        others = []
+        for name in names:
+            log = self._logs.get(name)
+            if log:
+                found[name] = log.id, log.next - 1
+            else:
+                others.append(name)
+        for name, number, last in self._store.query("heads", json.dumps(others)):
+            found[name] = number, last
+        return found
+
     def read(self, name: str, after: int, limit: int, since: int = 0) -> list[Entry]:
-        """Entries past `after`, from the tail if it reaches back that far."""
-        log = self.find(name)
+        """Entries past `after`."""
+        return [decode_entry(*row) for row in self.rows(name, after, limit, since)]
+
+    def rows(self, name: str, after: int, limit: int, since: int = 0) -> Sequence[Row]:
+        """As `read`, undecoded; from the tail if it reaches back that far."""
+        log = self.look(name)
+        if log is not None and since:
+            after = self._last_before(log, max(after, -1), since)
         if log is None or after + 1 >= log.next or limit < 1:
             return []
         tail = log.tail
-        rows: Sequence[Row]
-        if tail and tail[0][0] <= after + 1 and not since:
+        if tail and tail[0][0] <= after + 1:
             start = max(0, after + 1 - tail[0][0])
-            rows = tail[start : start + limit]
-        else:
-            rows = self._store.query("read_entries", log.id, after, since, limit)
-        return [decode_entry(offset, entry_id or "", time, content) for offset, entry_id, time, content in rows]
+            return tail[start : start + limit]
+        return self._store.query("read_entries", log.id, after, limit)
+
+    def _last_before(self, log: LogState, after: int, since: int) -> int:
+        """The offset, `after` or higher, that the first entry not older than `since` follows: by halving, since times
+        never decrease.
+        """
+        if since > log.time:
+            return log.next - 1
+        low, high = after + 1, log.next
+        while low < high:
+            middle = (low + high) // 2
+            if self._store.query("entry_time", log.id, middle)[0][0] < since:
+                low = middle + 1
+            else:
+                high = middle
+        return low - 1
 
     def listing(self, prefix: str, after: str, limit: int) -> list[LogInfo]:
         """By name."""
         low, high = prefix_range(prefix)
-        return [LogInfo(*row) for row in self._store.query("list_lite_topics", after, low, high, limit)]
+        beyond = after + " "  # sorts before every name that is past `after`
+        return [LogInfo(*row) for row in self._store.query("list_lite_topics", max(low, beyond), high, limit)]
 
     def settle(self) -> None:
-        """After a turn: give back memory beyond the bounds, oldest first."""
+        """After a turn: give back memory beyond the bounds, least recently used first."""
         self._turn_ids.clear()
         self._turn_removed.clear()
-        if len(self._logs) > _LOGS_IN_MEMORY:
-            for name in list(islice(self._logs, _LOGS_IN_MEMORY // 4)):
-                self._forget(name)
-        if self._tail_size > _TAILS_IN_MEMORY:
-            for log in self._logs.values():
-                log.tail.clear()
-            self._tail_size = 0
+        while len(self._logs) > _LOGS_IN_MEMORY or (self._tail_size > _TAILS_IN_MEMORY and self._logs):
+            self._tail_size -= self._logs.popitem(last=False)[1].size
 
-    def remove_expired(self, now: int, limit: int, changes: Changes) -> list[str]:
-        """Delete up to `limit` LiteTopics whose time is over; returns their names."""
-        names = []
-        for name, number in self._store.query("expired_lite_topics", now // HOUR, limit):
-            changes.delete_entries.append((number,))
-            changes.delete_lite_topic.append((name,))
-            changes.rows += 2
-            self._forget(name)
-            self._turn_removed.add(name)
-            names.append(name)
-        return names
-
-    def _forget(self, name: str) -> None:
+    def drop(self, name: str) -> None:
+        """It is removed in this turn."""
         log = self._logs.pop(name, None)
         if log:
-            self._tail_size -= sum(len(row[3]) for row in log.tail)
+            self._tail_size -= log.size
+        self._turn_removed.add(name)
 
     def _offset_of(self, log: LogState, entry_id: str) -> int | None:
         known = self._turn_ids.get((log.id, entry_id))
-        if known is None:
+        if known is None and log.next:
             rows = self._store.query("find_entry", log.id, entry_id)
             known = rows[0][0] if rows else None
         return known

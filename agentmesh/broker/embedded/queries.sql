@@ -14,7 +14,7 @@ update lite_topic set expires = ? where name = ?;
 -- name: delete_task
 delete from task where position = ?;
 -- name: insert_dead
-insert into dead (topic, died, attempts, reason, message) values (?, ?, ?, ?, ?);
+insert into dead (position, topic, died, attempts, reason, message) values (?, ?, ?, ?, ?, ?);
 -- name: upsert_topic
 insert into topic (name, delivery) values (?, ?) on conflict (name) do update set delivery = excluded.delivery;
 -- name: delete_topic
@@ -37,7 +37,11 @@ insert into tenant (name, policy) values (?, ?) on conflict (name) do update set
 -- name: delete_dead
 delete from dead where position = ?;
 -- name: delete_entries
-delete from entry where lite_topic = ?;
+delete from entry where lite_topic = ? and offset < ?;
+-- name: insert_ended
+insert into ended (lite_topic) values (?);
+-- name: delete_ended
+delete from ended where lite_topic = ?;
 -- name: delete_lite_topic
 delete from lite_topic where name = ?;
 
@@ -60,24 +64,44 @@ select topic, version, weight from route order by topic, version;
 -- name: card_digest
 select digest from card where topic = ? and version = ?;
 -- name: find_lite_topic
-select l.id, l.deadline, l.expires,
-       (select max(offset) + 1 from entry where lite_topic = l.id)
-  from lite_topic l where l.name = ?;
+select l.id, l.deadline, l.expires, coalesce(e.offset + 1, 0), coalesce(e.time, 0)
+  from lite_topic l left join entry e on e.lite_topic = l.id
+ where l.name = ? order by e.offset desc limit 1;
+-- name: heads
+select l.name, l.id, coalesce((select max(offset) from entry where lite_topic = l.id), -1)
+  from json_each(?) j cross join lite_topic l on l.name = j.value;
+-- name: entry_time
+select time from entry where lite_topic = ? and offset = ?;
 -- name: find_entry
 select offset from entry where lite_topic = ? and id = ?;
 -- name: read_entries
 select offset, id, time, content from entry
- where lite_topic = ? and offset > ? and time >= ? order by offset limit ?;
+ where lite_topic = ? and offset > ? order by offset limit ?;
 -- name: list_lite_topics
 select l.name, l.title, (select max(offset) + 1 from entry where lite_topic = l.id), l.created,
        (select time from entry where lite_topic = l.id order by offset desc limit 1)
-  from lite_topic l where l.name > ? and l.name >= ? and l.name < ? order by l.name limit ?;
+  from lite_topic l where l.name >= ? and l.name < ? order by l.name limit ?;
 -- name: expired_lite_topics
-select name, id from lite_topic where expires < ? order by expires limit ?;
+select l.name, l.id, (select max(offset) + 1 from entry where lite_topic = l.id)
+  from lite_topic l where l.expires < ? order by l.expires limit ?;
+-- name: oldest_lite_topics
+select l.expires, l.name, l.id, e.offset + 1, e.time
+  from lite_topic l join entry e
+    on e.lite_topic = l.id and e.offset = (select max(offset) from entry where lite_topic = l.id)
+ where (l.expires, l.name) > (?, ?) order by l.expires, l.name limit ?;
+-- name: ended
+select e.lite_topic, (select min(offset) from entry where lite_topic = e.lite_topic),
+       (select max(offset) from entry where lite_topic = e.lite_topic)
+  from ended e order by e.lite_topic limit 1;
+-- name: room
+select page_count * page_size, freelist_count * page_size
+  from pragma_page_count, pragma_freelist_count, pragma_page_size;
 -- name: browse_tasks
 select position, attempt, '', message from task where topic = ? and position > ? order by position limit ?;
 -- name: browse_dead
 select position, attempts, reason, message from dead where topic = ? and position > ? order by position limit ?;
+-- name: find_dead
+select 1 from dead where position = ? and topic = ?;
 -- name: count_dead
 select topic, count(*) from dead group by topic;
 -- name: epoch

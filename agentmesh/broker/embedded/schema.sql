@@ -99,6 +99,9 @@ create table blob (
 ) without rowid;
 create index blob_released on blob (released) where released > 0;
 
+-- LiteTopics that are gone, by number, while their entries are removed a slice at a time.
+create table ended (lite_topic integer primary key);
+
 create table blob_reference (
     lite_topic integer not null,
     digest text not null,

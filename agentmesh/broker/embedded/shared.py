@@ -3,16 +3,27 @@
 import asyncio
 import os
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
-from agentmesh.broker.embedded.broker import EmbeddedBroker
 from agentmesh.errors import BrokerUnavailable
 
 
-class Shared:
+class Sharable(Protocol):
+    """A broker that counts its users."""
+
+    users: int
+
+    def abandon(self) -> None: ...
+
+
+B = TypeVar("B", bound=Sharable)
+
+
+class Shared(Generic[B]):
     """The brokers that are open, by URL. A broker belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._open: dict[str, tuple[EmbeddedBroker, asyncio.AbstractEventLoop]] = {}
+        self._open: dict[str, tuple[B, asyncio.AbstractEventLoop]] = {}
         self._inherited: list[object] = []
 
     def disown(self) -> None:
@@ -21,7 +32,7 @@ class Shared:
         self._inherited.extend(self._open.values())
         self._open.clear()
 
-    def open(self, url: str, make: Callable[[Callable[[], None]], EmbeddedBroker]) -> EmbeddedBroker:
+    def open(self, url: str, make: Callable[[Callable[[], None]], B]) -> B:
         """The open broker of `url`, else what `make` makes; it gets what to call when the broker is closed.
 
         Raises `BrokerUnavailable` if a loop that still runs in another thread has it open.

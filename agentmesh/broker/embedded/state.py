@@ -9,18 +9,17 @@ from typing import Final, Literal
 
 import msgspec
 
+from agentmesh.broker.embedded.drafts import Encoded, encode, identity, submitted
+from agentmesh.broker.embedded.gate import Gate
 from agentmesh.broker.embedded.logs import Logs, LogState
 from agentmesh.broker.embedded.store import Changes, Store
 from agentmesh.broker.embedded.tasks import LeaseRequest, Task, Tasks, Topic
 from agentmesh.clock import resolve
-from agentmesh.contracts import Delivery, Lease, TopicStats
-from agentmesh.errors import Conflict, LeaseLost, PayloadCorrupt, TopicNotFound
-from agentmesh.ids import body_digest, new_token
-from agentmesh.message import Draft, Message, encode_content, encode_message
+from agentmesh.contracts import Delivery, Lease, Tenant, TopicStats
+from agentmesh.errors import Conflict, LeaseLost, TopicNotFound
+from agentmesh.ids import new_token
+from agentmesh.message import Draft, Message, encode_message
 from agentmesh.scheduling.retry import Dead, after_lost
-
-Encoded = list[tuple[str, str, bytes]]
-"""Drafts ready to be written: id, type, content."""
 
 MAX_ROWS: Final = 2000
 MAX_BYTES: Final = 1_000_000
@@ -32,7 +31,9 @@ class State:
     """
 
     def __init__(self, store: Store, now: int) -> None:
+        self._store = store
         self.tasks = Tasks(store)
+        self.gate = Gate(self.tasks)
         self.logs = Logs(store)
         self.now = now
         self.changes = Changes()
@@ -70,11 +71,12 @@ class State:
 
     def next_due(self) -> int | None:
         """When `due` has something to do (ms)."""
-        times = (self.tasks.leases.next(), self.tasks.delayed.next(), self.tasks.deadlines.next())
-        return min((time for time in times if time is not None), default=None)
+        tasks = self.tasks
+        timers = (tasks.leases, tasks.delayed, tasks.deadlines, tasks.refills, tasks.tenant_refills)
+        return min((time for each in timers if (time := each.next()) is not None), default=None)
 
     def due(self) -> None:
-        """Deal with what fell due: leases that ran out, delays that are over, deadlines."""
+        """Deal with what fell due: leases that ran out, delays that are over, deadlines, tokens to begin with."""
         tasks, now = self.tasks, self.now
         for token in tasks.leases.due(now, MAX_ROWS // 8):
             self._lose(tasks.by_token[token])
@@ -85,7 +87,11 @@ class State:
         for position in tasks.deadlines.due(now, MAX_ROWS // 8):
             task = tasks.by_position[position]
             if not task.token:  # a running one is ended by its worker, or when its lease runs out
-                self._drop(task)
+                self._drop(task, "expired")
+        for name in tasks.refills.due(now, MAX_ROWS):
+            self.offers[name] = None
+        for tenant in tasks.tenant_refills.due(now, MAX_ROWS):
+            tasks.release(tasks.account(tenant))
 
     def postpone(self, late: int) -> None:
         """Let every lease last `late` ms longer."""
@@ -95,19 +101,22 @@ class State:
     def _lose(self, task: Task) -> None:
         """Its worker is gone: another attempt, or the dead letters."""
         self.news.append((task.worker, task.token, "lost"))
+        self.changes.happened.append("lost")
         self.tasks.free(task)
         task.lost += 1
         verdict = after_lost(self.topic(task.message.topic).delivery.retry, task.lost)
         if task.cancelled or task.message.deadline <= self.now:
-            self._drop(task)
+            self._drop(task, "cancelled" if task.cancelled else "expired")
         elif isinstance(verdict, Dead):
             self._bury(task, verdict.reason)
         else:
             self.tasks.wait(task, self.now)
             self.offers[task.message.topic] = None
 
-    def _drop(self, task: Task) -> None:
-        """Remove a task that nobody needs to work on any more."""
+    def _drop(self, task: Task, why: str = "") -> None:
+        """Remove a task that nobody needs to work on any more; `why`, if nobody acknowledged it."""
+        if why:
+            self.changes.happened.append(why)
         self.changes.delete_task.append((task.position,))
         self.changes.rows += 1
         self.tasks.remove(task)
@@ -117,7 +126,8 @@ class State:
         message = self.tasks.message(task)
         raw = encode_message(message)
         entries = encode([Draft("dead_lettered", {"reason": reason, "attempts": task.attempt})])
-        self.changes.insert_dead.append((message.topic, self.now, task.attempt, reason, raw))
+        position = self.tasks.new_position()
+        self.changes.insert_dead.append((position, message.topic, self.now, task.attempt, reason, raw))
         self.changes.grow(1, len(raw))
         self._drop(task)
         self._write_all(message.log, entries)
@@ -138,14 +148,15 @@ class State:
 
     def grant(self) -> None:
         """Match workers that wait with tasks that wait, until one of both or the transaction's room runs out."""
-        offers, self.offers = self.offers, {}
+        offers, self.offers = self.offers | self.tasks.resumed, {}
+        self.tasks.resumed.clear()
         for name in offers:
             if name in self.tasks.topics:
                 self._grant_topic(self.tasks.topics[name])
 
     def _grant_topic(self, topic: Topic) -> None:
         for request in list(topic.requests):
-            if not topic.waiting:
+            if not topic.waiting.ready():
                 return
             if self.changes.rows >= MAX_ROWS:
                 self.offers[topic.name] = None
@@ -157,14 +168,20 @@ class State:
 
     def _grant_request(self, topic: Topic, request: LeaseRequest) -> None:
         granted: list[Lease] = []
+        limited = self.gate.limits(topic)
         while len(granted) < request.limit and self.changes.rows < MAX_ROWS:
-            position = topic.waiting.take(request.lanes)
+            if limited:
+                position = self.gate.take(topic, request.lanes, self.now)
+            else:
+                position = topic.waiting.take(request.lanes, self.now)
             if position is None:
                 break
             task = self.tasks.by_position[position]
             if task.message.deadline <= self.now:
-                self._drop(task)
+                self._drop(task, "expired")
             else:
+                if limited:
+                    self.gate.begun(topic, task)
                 granted.append(self._hand_out(task, request))
         if granted:
             request.granted, request.closed = granted, True
@@ -199,11 +216,13 @@ class State:
     def declare(self, name: str, delivery: Delivery) -> None:
         topic = self.tasks.topics.get(name)
         if topic is None:
-            self.tasks.topics[name] = Topic(name, delivery)
+            self.tasks.topics[name] = Topic(name, delivery, self.tasks.tenants, self.now)
         elif topic.delivery == delivery:
             return
         else:
-            topic.delivery = delivery
+            topic.set(delivery, self.now)
+            topic.waiting.release_all()
+            self.offers[name] = None
         self.changes.upsert_topic.append((name, msgspec.msgpack.encode(delivery)))
         self.changes.rows += MAX_ROWS  # goes alone, so that the order of declarations is that of their turns
 
@@ -213,7 +232,7 @@ class State:
             if task.token:
                 self.news.append((task.worker, task.token, "lost"))
             self._bury(task, "its topic was removed")
-        for request in topic.requests:
+        for request in list(topic.requests):
             resolve(request.future, ())
         del self.tasks.topics[name]
         self.changes.delete_topic.append((name,))
@@ -223,8 +242,11 @@ class State:
         topic = self.topic(message.topic)
         if self._is_known(message):
             return False
+        if self.gate.limits(topic):
+            self.gate.check([message])
+        highest = self.tasks.account(message.tenant).tenant.highest
         log = self.logs.create(message.log, "", message.deadline, self.now, self.changes)
-        self._write(log, "", _submitted(message))
+        self._write(log, "", submitted(message, highest))
         task = self.tasks.add(message, self.now)
         self.changes.insert_task.append((task.position, topic.name, message.not_before, raw))
         self.changes.grow(1, len(raw))
@@ -237,7 +259,7 @@ class State:
             return False
         entries = self.logs.read(message.log, -1, 1)
         first = entries[0].data if entries and entries[0].type == "submitted" else None
-        if not isinstance(first, dict) or tuple(map(first.get, ("topic", "skill", "digest"))) != _identity(message):
+        if not isinstance(first, dict) or tuple(map(first.get, ("topic", "skill", "digest"))) != identity(message):
             raise _other(message)
         return True
 
@@ -245,16 +267,20 @@ class State:
         self,
         publishes: Sequence[tuple[Message, bytes]],
         appends: Sequence[tuple[str, int | None, Encoded]] = (),
+        leaving: Task | None = None,
     ) -> None:
-        """Refuse what could fail halfway: an operation does all that it says, or nothing."""
-        new: dict[str, tuple[str, str, str]] = {}
+        """Refuse what could fail halfway: an operation does all that it says, or nothing. `leaving` is the task that
+        ends with it.
+        """
+        new: dict[str, Message] = {}
         for message, _ in publishes:
             self.topic(message.topic)
-            if not self._is_known(message) and new.setdefault(message.log, _identity(message)) != _identity(message):
+            if not self._is_known(message) and identity(new.setdefault(message.log, message)) != identity(message):
                 raise _other(message)
         for name, _, _ in appends:
             if name in new:
                 raise Conflict(f"{name} begins with its publish. Append to it once that is stored.")
+        self.gate.check(new.values(), leaving)
 
     def ack(
         self,
@@ -266,7 +292,7 @@ class State:
         for name, expect, _ in appends:
             self._check_expected(name, expect)
         if publishes:
-            self._check_publishes(publishes, appends)
+            self._check_publishes(publishes, appends, task)
         self._drop(task)
         for name, _, entries in appends:
             self._write_all(name, entries)
@@ -277,9 +303,11 @@ class State:
         self, lease: Lease, error: str, not_before: int, dead: str, publishes: Sequence[tuple[Message, bytes]]
     ) -> None:
         task = self._held(lease)
-        self._check_publishes(publishes)
-        if task.cancelled or (not dead and task.message.deadline <= self.now):
-            self._drop(task)
+        is_over = task.cancelled or task.message.deadline <= self.now
+        if publishes:
+            self._check_publishes(publishes, leaving=task if dead or is_over else None)
+        if task.cancelled or (not dead and is_over):
+            self._drop(task, "cancelled" if task.cancelled else "expired")
         elif dead:
             self._bury(task, dead)
         else:
@@ -288,6 +316,7 @@ class State:
                 entry = Draft("retrying", retrying, attempt=lease.attempt, token=lease.token)
                 self._write_all(task.message.log, encode([entry]))
                 task.raised += 1
+            self.changes.happened.append("retried" if error else "returned")
             self.tasks.free(task)
             task.not_before = not_before
             self.tasks.wait(task, self.now)
@@ -296,6 +325,26 @@ class State:
             self.offers[task.message.topic] = None
         for message, raw in publishes:
             self.publish(message, raw)
+
+    def set_tenant(self, tenant: Tenant) -> None:
+        self.tasks.set_tenant(tenant, self.now)
+        self.offers.update(dict.fromkeys(self.tasks.topics))
+        self.changes.upsert_tenant.append((tenant.name, msgspec.msgpack.encode(tenant)))
+        self.changes.rows += 1
+
+    def discard(self, topic: str, positions: Sequence[int], publishes: Sequence[tuple[Message, bytes]]) -> int:
+        gone = {position for (position,) in self.changes.delete_dead}
+        wanted = dict.fromkeys(positions)
+        there = [each for each in wanted if each not in gone and self._store.query("find_dead", each, topic)]
+        if publishes:
+            if len(there) < len(wanted):
+                raise Conflict(f"{topic} has not all of these dead letters any more. List them again.")
+            self._check_publishes(publishes)
+        self.changes.delete_dead.extend((position,) for position in there)
+        self.changes.rows += len(there)
+        for message, raw in publishes:
+            self.publish(message, raw)
+        return len(there)
 
     def append(self, name: str, entries: Encoded, expect: int | None, lease: Lease | None, title: str) -> int:
         if lease is not None:
@@ -336,59 +385,18 @@ class State:
             self.changes.rows += 1
             self.news.append((task.worker, task.token, "cancelled"))
         else:
-            self._drop(task)
+            self._drop(task, "cancelled")
 
-    def stats(self, topic: Topic, dead: int) -> TopicStats:
-        waiting = [t for t in self.tasks.by_position.values() if t.message.topic == topic.name and not t.token]
-        oldest = min((task.message.created for task in waiting), default=None)
-        return TopicStats(topic.name, len(waiting), topic.running, dead, oldest)
-
-
-def encode(entries: Sequence[Draft]) -> Encoded:
-    for draft in entries:
-        if draft.id.startswith("@"):
-            raise PayloadCorrupt(f"An entry's id cannot begin with '@': {draft.id!r}.")
-        check_text(draft.id)
-    return [(draft.id, draft.type, encode_content(draft)) for draft in entries]
-
-
-def check_text(text: str) -> None:
-    """Raises `PayloadCorrupt` for text that cannot be stored: lone halves of surrogate pairs."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise PayloadCorrupt(f"{text!r} is no Unicode text: {error.reason}.") from error
+    def stats(self, name: str, dead: int) -> TopicStats:
+        if dead and name not in self.tasks.topics:
+            return TopicStats(name, 0, 0, dead, None)
+        topic = self.topic(name)
+        running = topic.use.running
+        return TopicStats(name, topic.use.unfinished - running, running, dead, topic.waiting.oldest())
 
 
 def _other(message: Message) -> Conflict:
     return Conflict(
         f"{message.id} was started before with another topic, skill or input. "
         "A key names one call: use another key for another input."
-    )
-
-
-def _identity(message: Message) -> tuple[str, str, str]:
-    return message.topic, message.skill, body_digest(message.body)
-
-
-def _submitted(message: Message) -> bytes:
-    """The content of entry 0 of a call's log (CONTRACT, Entry and fold, rule 2)."""
-    return encode_content(
-        Draft(
-            "submitted",
-            {
-                "topic": message.topic,
-                "skill": message.skill,
-                "version": message.version,
-                "lane": message.lane,
-                "priority": message.priority,
-                "deadline": message.deadline,
-                "tenant": message.tenant,
-                "principal": message.principal,
-                "session": message.session,
-                "parent": message.parent,
-                "digest": body_digest(message.body),
-            },
-        )
     )

@@ -4,20 +4,25 @@ import contextlib
 import os
 import re
 import sqlite3
-import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final
 
+from agentmesh.broker.embedded.checkpoints import BOUND, Checkpoints
 from agentmesh.errors import BrokerUnavailable
 
 SCHEMA_VERSION: Final = 2
 _APPLICATION_ID: Final = 0x414D5348
-_CHECKPOINT_BYTES: Final = 4_000_000
+_CACHE: Final = 32_000
+"""Of pages of the file, in KB."""
 
 _WRITES: Final = (
     "delete_entries",
+    "delete_ended",
+    "insert_ended",
     "delete_lite_topic",
     "insert_lite_topic",
     "insert_task",
@@ -53,11 +58,15 @@ class Deposed(BrokerUnavailable):
 
 
 class Changes:
-    """The rows that one transaction writes: a list for each statement of `_WRITES`, run in that order."""
+    """The rows that one transaction writes: a list for each statement of `_WRITES`, run in that order. `happened` names
+    what rows do not tell, for the figures.
+    """
 
-    __slots__ = (*_WRITES, "rows", "size")
+    __slots__ = (*_WRITES, "happened", "rows", "size")
 
     delete_entries: list[tuple[Any, ...]]
+    delete_ended: list[tuple[Any, ...]]
+    insert_ended: list[tuple[Any, ...]]
     delete_lite_topic: list[tuple[Any, ...]]
     insert_lite_topic: list[tuple[Any, ...]]
     insert_task: list[tuple[Any, ...]]
@@ -81,6 +90,7 @@ class Changes:
     def __init__(self) -> None:
         for name in _WRITES:
             setattr(self, name, [])
+        self.happened: list[str] = []
         self.rows = 0
         self.size = 0
 
@@ -95,13 +105,17 @@ class Store:
     errors.
 
     Opening it begins an epoch: `process` hosts it from now on, and what was opened before can commit no more. `ended`
-    is the process that hosted it before, unless it handed over.
+    is the process that hosted it before, unless it handed over. `full`: what is committed is to be synced as well.
     """
 
-    def __init__(self, path: Path | None, process: str = "") -> None:
+    def __init__(self, path: Path | None, process: str = "", *, full: bool = False) -> None:
         self.path = path
-        self._written = 0
-        self._checkpoint: threading.Thread | None = None
+        self.full = full
+        self.commits = self.rows = 0
+        self.commit_seconds = 0.0
+        self._wal = -1
+        self._checkpoints = Checkpoints(path) if path else None
+        self.threads = ThreadPoolExecutor(1, "agentmesh-sync")
         try:
             self._db = self._open()
             self.ended = str(self._db.execute(SQL["host"]).fetchone()[1])
@@ -120,14 +134,17 @@ class Store:
     def commit(self, changes: Changes) -> None:
         """Write all of it or nothing."""
         db = self._db
+        began = perf_counter()
         try:
             db.execute("begin immediate")
             if db.execute(SQL["epoch"]).fetchone() != self._epoch:
                 raise Deposed(f"{self.path} has another host by now. This one writes no more.")
+            written = 0
             for name in _WRITES:
                 rows = getattr(changes, name)
                 if rows:
                     db.executemany(SQL[name], rows)
+                    written += len(rows)
             db.execute("commit")
         except Exception as error:
             if db.in_transaction:
@@ -135,10 +152,40 @@ class Store:
             if isinstance(error, sqlite3.Error):
                 raise self._unavailable(error) from error
             raise
-        self._written += changes.size + 200 * changes.rows
-        if self._written > _CHECKPOINT_BYTES and self.path:
-            self._written = 0
-            self._start_checkpoint()
+        self.commits += 1
+        self.rows += written
+        self.commit_seconds += perf_counter() - began
+        if self._checkpoints:
+            self._checkpoints.written(changes.size + 200 * changes.rows)
+
+    @property
+    def sync_due(self) -> bool:
+        """Whether `sync` is to be called, in a thread and with no commit meanwhile, before anybody is told."""
+        return self.full or (self._checkpoints is not None and self._checkpoints.due)
+
+    def sync(self) -> None:
+        """If it is to be `full`, wait until the disk has what was committed: fdatasync of the write-ahead log, which
+        is also ended if it has become long. For any thread.
+        """
+        if self._checkpoints and self._checkpoints.due:
+            self._checkpoints.finish()
+        if self.full:
+            self._sync_log()
+
+    def _sync_log(self) -> None:
+        try:
+            if self._wal < 0:
+                self._wal = os.open(f"{self.path}-wal", os.O_RDWR | os.O_CLOEXEC)
+            os.fdatasync(self._wal)
+        except OSError as error:
+            raise BrokerUnavailable(
+                f"{self.path}: the disk does not confirm what was written ({error.strerror}). "
+                "It may be stored or not; check the disk's health."
+            ) from error
+
+    def sizes(self) -> tuple[int, int]:
+        """What the file and its write-ahead log take (bytes); 0 in memory."""
+        return _size(self.path), _size(self.path and Path(f"{self.path}-wal"))
 
     def probe(self, now: int) -> None:
         """Raise if nothing can be written."""
@@ -152,8 +199,11 @@ class Store:
         if handing_over:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute(SQL["end_epoch"], self._epoch)
-        if self._checkpoint:
-            self._checkpoint.join()
+        self.threads.shutdown()
+        if self._checkpoints:
+            self._checkpoints.close()
+        if self._wal >= 0:
+            os.close(self._wal)
         self._db.close()
 
     def _open(self) -> sqlite3.Connection:
@@ -182,6 +232,8 @@ class Store:
         db.execute("pragma journal_mode = wal")
         db.execute("pragma synchronous = normal")
         db.execute("pragma wal_autocheckpoint = 0")
+        db.execute(f"pragma journal_size_limit = {BOUND}")
+        db.execute(f"pragma cache_size = -{_CACHE}")
         steps = [f"migrations/{number}.sql" for number in range(version + 1, SCHEMA_VERSION + 1)]
         for step in steps if version else ["schema.sql"]:
             script = files(__package__).joinpath(step).read_text()
@@ -190,23 +242,6 @@ class Store:
                 f"begin immediate; {script} pragma application_id = {_APPLICATION_ID}; "
                 f"pragma user_version = {reached}; commit;"
             )
-
-    def _start_checkpoint(self) -> None:
-        """Move what the WAL holds into the file, in a thread, so that it does not grow without bound."""
-        if self._checkpoint is None or not self._checkpoint.is_alive():
-            self._checkpoint = threading.Thread(target=self._run_checkpoint, name="agentmesh-checkpoint", daemon=True)
-            self._checkpoint.start()
-
-    def _run_checkpoint(self) -> None:
-        assert self.path is not None
-        try:
-            db = sqlite3.connect(self.path, isolation_level=None)
-            try:
-                db.execute("pragma wal_checkpoint(passive)")
-            finally:
-                db.close()
-        except sqlite3.Error:
-            self._written = _CHECKPOINT_BYTES  # the next commit asks again; a full disk is reported by commits
 
     def _unavailable(self, error: sqlite3.Error) -> BrokerUnavailable:
         where = str(self.path or "the mesh in memory")
@@ -228,6 +263,13 @@ class Store:
 def prefix_range(prefix: str) -> tuple[str, str]:
     """The names that begin with `prefix` are those from the first string up to, but without, the second."""
     return prefix, (prefix[:-1] + chr(ord(prefix[-1]) + 1)) if prefix else "\x7f"
+
+
+def _size(path: Path | None) -> int:
+    try:
+        return path.stat().st_size if path else 0
+    except OSError:
+        return 0
 
 
 def first(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...] | None:

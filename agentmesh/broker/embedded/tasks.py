@@ -1,26 +1,34 @@
 """The tasks of all topics in memory: what waits, what is leased, and what falls due. Rebuilt from the store at open."""
 
-from asyncio import Future
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from agentmesh.broker.embedded.store import Store
 from agentmesh.broker.process import is_dead
-from agentmesh.contracts import Delivery, Lease
+from agentmesh.clock import Waiter
+from agentmesh.contracts import Delivery, Lease, Tenant
 from agentmesh.errors import PayloadCorrupt
 from agentmesh.log import get_logger
 from agentmesh.message import Message, decode_message
+from agentmesh.scheduling.limits import DEEPEST, Account, Bucket, Use, renewed
 from agentmesh.scheduling.order import Waiting
 from agentmesh.scheduling.timers import Timers
 
 _BODIES_IN_MEMORY: Final = 64_000_000
 _CLAIM: Final = 10_000
+_IDLE_TENANTS: Final = 1000
+
+Uses = tuple[Use, Use, Use]
+"""What counts a task: the use of its topic, of its tenant in the topic, of its tenant in all."""
 
 
 class Task:
-    """A message that is not acknowledged, with what its row says and, while it is leased, by whom and until when."""
+    """A message that is not acknowledged, with what its row says and, while it is leased, by whom and until when.
+
+    `since` is when it began to wait (ms); `uses` count it: those of its topic, of its tenant there, of its tenant.
+    """
 
     __slots__ = (
         "attempt",
@@ -32,18 +40,27 @@ class Task:
         "not_before",
         "position",
         "raised",
+        "since",
         "token",
         "trimmed",
+        "uses",
         "worker",
     )
 
-    def __init__(self, position: int, message: Message, not_before: int) -> None:
+    def __init__(self, position: int, message: Message, not_before: int, since: int, uses: Uses) -> None:
         self.position = position
         self.message = message
         self.not_before = not_before
+        self.since = since
+        self.uses = uses
         self.attempt = self.lost = self.raised = self.expires = 0
         self.token = self.worker = self.holder = ""
         self.cancelled = self.trimmed = False
+
+    @property
+    def depth(self) -> int:
+        """How many calls are above it."""
+        return min(self.message.hops, DEEPEST)
 
     def update_row(self) -> tuple[int, str, str, int, int, int, int]:
         """The arguments of `update_task`."""
@@ -60,9 +77,9 @@ class LeaseRequest:
         topics: Sequence[str],
         limit: int,
         worker: str,
-        lanes: Sequence[str],
+        lanes: tuple[str, ...],
         holder: str,
-        future: Future[Sequence[Lease]],
+        future: Waiter,
     ) -> None:
         self.topics = topics
         self.holder = holder
@@ -75,16 +92,26 @@ class LeaseRequest:
 
 
 class Topic:
-    """One topic: its declaration, the positions that wait, and the workers that wait for them."""
+    """One topic: its declaration, the positions that wait, what is in hand, and the workers that wait."""
 
-    __slots__ = ("delivery", "name", "requests", "running", "waiting")
+    __slots__ = ("bucket", "delivery", "is_limited", "name", "of_tenant", "requests", "use", "waiting")
 
-    def __init__(self, name: str, delivery: Delivery) -> None:
+    def __init__(self, name: str, delivery: Delivery, tenants: Mapping[str, Tenant], now: int) -> None:
         self.name = name
-        self.delivery = delivery
-        self.waiting = Waiting()
-        self.running = 0
+        self.waiting = Waiting(tenants)
+        self.use = Use()
+        self.of_tenant: dict[str, Uses] = {}
+        self.bucket: Bucket | None = None
         self.requests: dict[LeaseRequest, None] = {}
+        self.set(delivery, now)
+
+    def set(self, delivery: Delivery, now: int) -> None:
+        """How it delivers from now on."""
+        quota = delivery.quota
+        self.delivery = delivery
+        self.is_limited = bool(delivery.rate or quota.total or quota.per_tenant)
+        self.waiting.aging = round(delivery.aging * 1000)
+        self.bucket = renewed(self.bucket, delivery.rate, now)
 
 
 class Tasks:
@@ -93,6 +120,10 @@ class Tasks:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.topics: dict[str, Topic] = {}
+        self.accounts: dict[str, Account] = {}
+        self.tenants: dict[str, Tenant] = {}
+        self.limiting = False
+        self.resumed: dict[str, None] = {}
         self.by_token: dict[str, Task] = {}
         self._freed: dict[str, tuple[str, int]] = {}
         self._untrimmed: list[Task] = []
@@ -105,6 +136,8 @@ class Tasks:
         self.delayed: Timers[int] = Timers(1)
         self.leases: Timers[str] = Timers(50)
         self.deadlines: Timers[int] = Timers(1000)
+        self.refills: Timers[str] = Timers(1)
+        self.tenant_refills: Timers[str] = Timers(1)
         self._next = 1
         self._bodies = 0
         self._untrimmed.clear()
@@ -123,10 +156,13 @@ class Tasks:
         self._clear()
         self._freed.clear()
         self.topics = {}
+        self._load_tenants(now)
         for name, delivery in topics:
-            topic = self.topics[name] = Topic(name, msgspec.msgpack.decode(delivery, type=Delivery))
+            topic = Topic(name, msgspec.msgpack.decode(delivery, type=Delivery), self.tenants, now)
+            self.topics[name] = topic
             if name in before:
                 topic.requests = before[name].requests
+                topic.bucket = renewed(before[name].bucket, topic.delivery.rate, now)
         self._next = last + 1
         alive: dict[str, bool] = {self._store.ended: False, "": False}
         for position, attempt, token, holder, lost, raised, not_before, cancelled, raw in rows:
@@ -135,7 +171,8 @@ class Tasks:
             except PayloadCorrupt as error:  # its row stays where it is, and the others go on
                 get_logger(position=position).error("a task cannot be read and is left out", error=str(error))
                 continue
-            task = Task(position, message, not_before)
+            since = message.created if 0 < message.created < now else now
+            task = Task(position, message, not_before, since, self.uses(message))
             task.attempt, task.lost, task.raised, task.cancelled = attempt, lost, raised, bool(cancelled)
             self._insert(task)
             if token:
@@ -147,10 +184,50 @@ class Tasks:
                 self.wait(task, now)
         self._trim()
 
+    def _load_tenants(self, now: int) -> None:
+        before, self.accounts = self.accounts, {}
+        self.tenants.clear()
+        for (policy,) in self._store.query("tenants"):
+            tenant = msgspec.msgpack.decode(policy, type=Tenant)
+            self.accounts[tenant.name] = Account(tenant)
+            if tenant.name in before:
+                self.accounts[tenant.name].bucket = before[tenant.name].bucket
+            self.set_tenant(tenant, now)
+
+    def set_tenant(self, tenant: Tenant, now: int) -> None:
+        """What holds for the tenant from now on, for what waits too."""
+        self.tenants[tenant.name] = tenant
+        self.limiting = any(each.running or each.waiting or each.rate for each in self.tenants.values())
+        account = self.account(tenant.name)
+        account.set(tenant, now)
+        self.release(account)
+        for topic in self.topics.values():
+            topic.waiting.renew(tenant)
+
+    def account(self, tenant: str) -> Account:
+        """The tenant over all topics."""
+        account = self.accounts.get(tenant)
+        if account is None:
+            account = self.accounts[tenant] = Account(self.tenants.get(tenant) or Tenant(tenant))
+        return account
+
+    def uses(self, message: Message) -> Uses:
+        """What counts a task of this topic and tenant."""
+        topic = self.topics[message.topic]
+        uses = topic.of_tenant.get(message.tenant)
+        if uses is None:
+            uses = topic.of_tenant[message.tenant] = topic.use, Use(), self.account(message.tenant).use
+        return uses
+
+    def new_position(self) -> int:
+        """One that no task and no dead letter ever had."""
+        position = self._next
+        self._next += 1
+        return position
+
     def add(self, message: Message, now: int) -> Task:
         """A new task, waiting."""
-        task = Task(self._next, message, message.not_before)
-        self._next += 1
+        task = Task(self.new_position(), message, message.not_before, now, self.uses(message))
         self._insert(task)
         self.wait(task, now)
         return task
@@ -160,15 +237,17 @@ class Tasks:
         if task.not_before > now:
             self.delayed.set(task.position, task.not_before)
         else:
-            message = task.message
-            self.topics[message.topic].waiting.add(task.position, message.priority, message.lane)
+            message, since = task.message, max(task.since, task.not_before)
+            waiting = self.topics[message.topic].waiting
+            waiting.add(task.position, since, message.tenant, message.priority, message.lane, task.depth)
 
     def hold(self, task: Task, token: str, holder: str, worker: str, expires: int) -> None:
         """Lease it to a `worker` of the process `holder`."""
         task.token, task.holder, task.worker, task.expires = token, holder, worker, expires
         self.by_token[token] = task
         self.leases.set(token, expires)
-        self.topics[task.message.topic].running += 1
+        for use in task.uses:
+            use.begin(task.depth)
 
     def renew(self, task: Task, expires: int) -> None:
         task.expires = expires
@@ -179,8 +258,27 @@ class Tasks:
         self._freed[task.token] = (task.worker, task.expires)
         del self.by_token[task.token]
         self.leases.remove(task.token)
-        self.topics[task.message.topic].running -= 1
+        for use in task.uses:
+            use.end(task.depth)
         task.token = task.holder = ""
+        self._make_room(task.message)
+
+    def _make_room(self, message: Message) -> None:
+        """One less runs: those who were barred may go on."""
+        topic = self.topics[message.topic]
+        if topic.delivery.quota.total:
+            self.resumed[topic.name] = None
+        account = self.accounts[message.tenant]
+        if account.barred:
+            self.release(account)
+
+    def release(self, account: Account) -> None:
+        """Let the tenant take part again wherever it was barred."""
+        for name in account.barred:
+            if name in self.topics:
+                self.topics[name].waiting.release(account.tenant.name)
+                self.resumed[name] = None
+        account.barred.clear()
 
     def remove(self, task: Task) -> None:
         """Forget it, leased or waiting."""
@@ -191,8 +289,20 @@ class Tasks:
         self.deadlines.remove(task.position)
         del self.by_position[task.position]
         del self.by_log[task.message.log]
+        for use in task.uses:
+            use.unfinished -= 1
+        self._forget_idle(task)
         if not task.trimmed:
             self._bodies -= len(task.message.body)
+
+    def _forget_idle(self, task: Task) -> None:
+        """Of many tenants, keep those who have something in hand."""
+        in_all = task.uses[2]
+        tenant = task.message.tenant
+        if not in_all.unfinished and len(self.accounts) > _IDLE_TENANTS and tenant not in self.tenants:
+            del self.accounts[tenant]
+            for topic in self.topics.values():
+                topic.of_tenant.pop(tenant, None)
 
     def settle(self) -> None:
         """The turn is committed: the leases that it ended are over for good."""
@@ -212,6 +322,8 @@ class Tasks:
             self._untrimmed.append(task)
         self.by_position[task.position] = task
         self.by_log[message.log] = task
+        for use in task.uses:
+            use.unfinished += 1
         if message.deadline:
             self.deadlines.set(task.position, message.deadline)
 

@@ -12,17 +12,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from agentmesh.broker.embedded.figures import Figures
 from agentmesh.broker.embedded.state import MAX_BYTES, MAX_ROWS, State
-from agentmesh.broker.embedded.store import Store
-from agentmesh.clock import Clock, Timer, resolve
+from agentmesh.broker.embedded.store import Deposed, Store
+from agentmesh.clock import Clock, Timer, Waiter, resolve
 from agentmesh.errors import BrokerUnavailable, MeshError
 
 T = TypeVar("T")
-Told = list[tuple[asyncio.Future[Any], Any, BaseException | None]]
+
+Told = list[tuple[Waiter, Any, BaseException | None]]
 """Whom to tell what after the commit."""
 
 _ROWS_OF_AN_OPERATION: Final = 4
 _UPKEEP: Final = 60_000
+_AGAIN: Final = 10
 _STALL: Final = 100
 _RELIEF: Final = 1000
 _PAUSE: Final = 1000
@@ -31,6 +34,9 @@ _PAUSE: Final = 1000
 class Turns:
     """The turns of one event loop over one `State`. `tell` is called after each commit, before the state settles;
     `upkeep` once a minute within a turn, and again soon if it returns True.
+
+    With `durability=full` a commit is followed by a sync in a thread, and what was done is told after that; meanwhile
+    there is no other turn, and `settled` is what readers wait for.
     """
 
     def __init__(
@@ -42,6 +48,10 @@ class Turns:
         upkeep: Callable[[], bool],
     ) -> None:
         self.closed = False
+        self.figures = Figures(clock.now())
+        self.before_commit: Callable[[Told], None] | None = None
+        self.on_deposed: Callable[[], None] | None = None
+        self.syncing: asyncio.Future[None] | None = None
         self._pid = os.getpid()
         self._store = store
         self._state = state
@@ -50,12 +60,14 @@ class Turns:
         self._upkeep = upkeep
         self._upkeep_at = clock.now() + _UPKEEP
         self._loop = asyncio.get_running_loop()
-        self._operations: deque[tuple[Callable[..., Any], tuple[Any, ...], int, int, asyncio.Future[Any]]] = deque()
+        self._operations: deque[tuple[Callable[..., Any], tuple[Any, ...], int, int, Waiter]] = deque()
         self._scheduled = False
         self._timer: Timer | None = None
         self._timer_at = 0
         self._failing = False
         self._unread = ""
+        self._closing = False
+        self._synced: Callable[[], None] | None = None
         self._schedule()
 
     def submit(
@@ -68,6 +80,23 @@ class Turns:
         future: asyncio.Future[T] = self._loop.create_future()
         self._operations.append((apply, arguments, rows, size, future))
         return future
+
+    def submit_for(
+        self,
+        waiter: Waiter,
+        apply: Callable[..., Any],
+        *arguments: Any,
+        size: int = 0,
+        rows: int = _ROWS_OF_AN_OPERATION,
+    ) -> None:
+        """As `submit`, telling `waiter`."""
+        self.begin_soon()
+        self._operations.append((apply, arguments, rows, size, waiter))
+
+    async def settled(self) -> None:
+        """Wait until what memory holds is as durable as it is to be."""
+        while self.syncing:
+            await asyncio.shield(self.syncing)
 
     def begin_soon(self) -> None:
         """Let there be a turn. Raises `BrokerUnavailable` when it is closed, or another loop's."""
@@ -112,6 +141,9 @@ class Turns:
 
     def close(self) -> None:
         """Do what was asked for so far, then nothing more."""
+        if self._synced:
+            self._synced()
+        self._closing = True
         while self._operations and not self.closed:
             self._turn()
         self.closed = True
@@ -119,7 +151,7 @@ class Turns:
             self._timer.cancel()
 
     def _schedule(self) -> None:
-        if not self._scheduled:
+        if not self._scheduled and not self.syncing:
             self._scheduled = True
             self._loop.call_soon(self._turn)
 
@@ -129,8 +161,11 @@ class Turns:
             self._schedule()
 
     def _turn(self) -> None:
+        self.figures.turn(self._work, self._operations, self._state)
+
+    def _work(self) -> None:
         self._scheduled = False
-        if self.closed or os.getpid() != self._pid:
+        if self.closed or os.getpid() != self._pid or self.syncing:
             return
         state = self._state
         told: Told = []
@@ -141,15 +176,49 @@ class Turns:
             self._due()
             self._apply(told)
             state.grant()
+            if self.before_commit:
+                self.before_commit(told)
             if state.changes.rows:
                 self._store.commit(state.changes)
+                if self._store.sync_due:
+                    self._sync(told)
+                    return
         except Exception as error:  # whatever it was, nothing of this turn may leave
             self._undo(told, error)
         else:
             self._tell(told)
-        if (self._operations or state.offers) and not self._failing:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if (self._operations or self._state.offers) and not self._failing:
             self._schedule()
-        self.arm()
+        if not self.closed:
+            self.arm()
+
+    def _sync(self, told: Told) -> None:
+        """Let a thread see to it that the disk has what was committed, then tell; at the end of all, here and now."""
+        if self._closing:
+            self._finish_sync(told, self._store.sync)
+            return
+        done = self.syncing = self._loop.run_in_executor(self._store.threads, self._store.sync)
+
+        def finish(_: object = None) -> None:
+            if self._synced:
+                self._synced = None
+                self.syncing = None
+                self._finish_sync(told, done.result if done.done() else self._store.sync)
+
+        self._synced = finish
+        done.add_done_callback(finish)
+
+    def _finish_sync(self, told: Told, result: Callable[[], None]) -> None:
+        try:
+            result()
+        except Exception as error:
+            self._undo(told, error)
+        else:
+            self._tell(told)
+        self._go_on()
 
     def _due(self) -> None:
         now = self._state.now
@@ -159,7 +228,7 @@ class Turns:
             self._timer_at = now
         self._state.due()
         if now >= self._upkeep_at:
-            self._upkeep_at = now + (100 if self._upkeep() else _UPKEEP)
+            self._upkeep_at = now + (_AGAIN if self._upkeep() else _UPKEEP)
 
     def _apply(self, told: Told) -> None:
         changes = self._state.changes
@@ -180,6 +249,7 @@ class Turns:
                 raise
 
     def _tell(self, told: Told) -> None:
+        self.figures.committed(self._state)
         for future, value, error in told:
             if not future.done():
                 if error is None:
@@ -194,12 +264,18 @@ class Turns:
     def _undo(self, told: Told, error: Exception) -> None:
         """A turn failed: its callers fail, and memory is what the store says."""
         failed = error if isinstance(error, MeshError) else BrokerUnavailable(f"The broker failed: {error!r}.")
+        self.figures.failed()
         if self._failing:  # the probe failed before anything was applied
             told.extend((future, None, None) for *_, future in self._operations)
             self._operations.clear()
         for future, _, refused in told:
             if not future.done():
                 future.set_exception(refused or failed)
+        if isinstance(error, Deposed):
+            self.closed = True
+            if self.on_deposed:
+                self.on_deposed()
+            return
         if not self._failing:
             self._failing = True
             self._reload()

@@ -68,6 +68,30 @@ def start(
         typer.echo(f"{name}: {taken:.3f} s; floor {floor:.3f} s; ratio {ratio[name]}")
 
 
+@app.command()
+def lite(
+    logs: Annotated[list[int] | None, typer.Option(min=1000, help="How many; again for more rows.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
+) -> None:
+    """What LiteTopics cost when there are many: append, poll, sync, open, memory.
+
+    Up to 100,000 of them are subscribed, by 100 clients. The floor is their cost at 1,000 in the same run, and an append
+    straight through sqlite3. A million take some minutes to make.
+    """
+    from agentmesh.cli.bench.lite import rows
+
+    for row in rows(logs or (1000, 10_000, 100_000, 1_000_000)):
+        typer.echo(json.dumps(row) if as_json else _line(row))
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A row for people."""
+    parts = [
+        ", ".join(f"{name} {value:,}" for name, value in row[part].items()) for part in ("figures", "floor", "ratio")
+    ]
+    return f"{row['name']}: {parts[0]}; floor {parts[1]}; ratio {parts[2]}"
+
+
 def _compare(name: str, in_flight: int, pairs: int, calls: int) -> dict[str, Any]:
     """The median of `pairs` interleaved measurements of floor and figure."""
     import asyncio

@@ -1,0 +1,118 @@
+"""Retention: LiteTopics whose time is over are removed, and the oldest that ended when the file is at its bound.
+
+It goes in slices of about `SLICE` rows, each a part of a turn. A LiteTopic is gone as a whole with the first of them:
+its name is free from that commit on, and what remains of its entries goes by its number, after a crash too.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from agentmesh.broker.embedded.logs import HOUR, Logs
+from agentmesh.broker.embedded.store import Changes, Store
+from agentmesh.ids import kind_of
+from agentmesh.log import get_logger
+
+SLICE: Final = 1000
+_KINDS: Final = frozenset({"call", "run"})
+"""What ends before its time is over: with its last attempt."""
+
+_KEPT: Final = HOUR
+"""What ended so recently (ms) may still be fetched by whoever asked for it, and is kept even at the bound."""
+
+_PAGE: Final = 200
+_PAUSE: Final = 10 * 60_000
+_ROWS_OF_A_LOG: Final = 4
+
+
+class Retention:
+    """`bound` is what the file may take (bytes; 0: any size). `is_needed` says of a LiteTopic that it is unfinished, or
+    that somebody reads it.
+    """
+
+    def __init__(self, store: Store, logs: Logs, is_needed: Callable[[str], bool], bound: int = 0) -> None:
+        self._store = store
+        self._logs = logs
+        self._is_needed = is_needed
+        self._bound = bound
+        self._shrinking = False
+        self._resume = 0
+        self._cursor = (0, "")
+        self._room = 0
+        self._ended: dict[str, None] = {}
+        self.more = False
+
+    def step(self, now: int, changes: Changes) -> list[str]:
+        """A slice of what is to be removed; returns the LiteTopics that are gone. `more`: there is more to do."""
+        self._room = SLICE
+        self._ended = {}
+        self.more = self._remove_rest(changes)
+        if self._room > 0:
+            self._end_expired(now, changes)
+        if self._room > 0 and self._bound:
+            self._end_oldest(now, changes)
+        self.more = self.more or self._room <= 0 or self._shrinking
+        return list(self._ended)
+
+    def _remove_rest(self, changes: Changes) -> bool:
+        """Entries of what ended in an earlier slice; False if there are none."""
+        found = self._store.query("ended")
+        for number, first, last in found:
+            left = 0 if last is None else last + 1 - first
+            rows = min(self._room, left)
+            self._delete(number, (first or 0) + rows, rows, changes)
+            if rows == left:
+                changes.delete_ended.append((number,))
+        return bool(found)
+
+    def _end_expired(self, now: int, changes: Changes) -> None:
+        limit = self._room // _ROWS_OF_A_LOG
+        for name, number, following in self._store.query("expired_lite_topics", now // HOUR, limit):
+            self._end(name, number, following or 0, changes)
+            if self._room <= 0:
+                return
+
+    def _end_oldest(self, now: int, changes: Changes) -> None:
+        """While the file is beyond its bound, and until a tenth of it is free again."""
+        size, free = self._store.query("room")[0]
+        if not self._shrinking:
+            if size - free <= self._bound or now < self._resume:
+                return
+            self._shrinking, self._cursor = True, (0, "")
+            get_logger(size=size, retention=self._bound).warning(
+                "the file is at its bound: the oldest calls and runs that ended are removed before their time"
+            )
+        elif size - free <= self._bound * 9 // 10:
+            self._shrinking = False
+            return
+        found = self._store.query("oldest_lite_topics", *self._cursor, _PAGE)
+        for expires, name, number, following, touched in found:
+            self._cursor = (expires, name)
+            if kind_of(name) in _KINDS and now - touched > _KEPT and not self._is_needed(name):
+                self._end(name, number, following, changes)
+                if self._room <= 0:
+                    return
+        if not found:
+            self._shrinking, self._resume = False, now + _PAUSE
+            get_logger(size=size, retention=self._bound).warning(
+                "the file is beyond its bound with what is unfinished, was read a moment ago or is not a call's: "
+                "give it more room with `retention`, or another disk"
+            )
+
+    def _end(self, name: str, number: int, following: int, changes: Changes) -> None:
+        """It is gone with this turn; of many entries, the first go now."""
+        if name in self._ended:
+            return
+        self._logs.drop(name)
+        self._ended[name] = None
+        changes.delete_lite_topic.append((name,))
+        changes.rows += 1
+        rows = min(following, self._room)
+        if rows < following:
+            changes.insert_ended.append((number,))
+            changes.rows += 1
+        self._delete(number, rows, rows, changes)
+
+    def _delete(self, number: int, before: int, rows: int, changes: Changes) -> None:
+        changes.delete_entries.append((number, before))
+        changes.rows += rows
+        self._room -= rows + _ROWS_OF_A_LOG

@@ -1,0 +1,368 @@
+"""What a client may ask the host for: the table of operations, and what each does."""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from agentmesh.broker.embedded.inboxes import EmbeddedInbox
+from agentmesh.broker.embedded.drafts import check_text
+from agentmesh.broker.embedded.tasks import LeaseRequest
+from agentmesh.broker.local.session import Answer, LeaseAnswer, Session, TurnAnswer
+from agentmesh.broker.local.wire import Appends, BatchRow, LeaseRow, Row, Rubbish, decoder
+from agentmesh.card import read_card, write_card
+from agentmesh.contracts import Delivery, Lease, Registration, Tenant
+from agentmesh.ids import check_lite_topic
+from agentmesh.message import Message, decode_message, encode_message
+from agentmesh.scheduling.order import ANY
+
+if TYPE_CHECKING:
+    from agentmesh.broker.local.host import Host
+
+CardRow = tuple[str, str, str, bool, int, int]
+"""A registration without its card: topic, version, digest, alive, renewed, siblings."""
+
+
+class Operation:
+    """An operation: how its arguments are read, and the method of `Operations` that does it."""
+
+    def __init__(self, kind: Any, run: Callable[..., None]) -> None:
+        self._decoder = decoder(kind)
+        self.run = run
+
+    def read(self, raw: msgspec.Raw) -> tuple[Any, ...]:
+        """The arguments. Raises `Rubbish`."""
+        try:
+            return self._decoder.decode(raw)  # type: ignore[no-any-return]
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise Rubbish(f"Arguments that are none: {error}.") from error
+
+
+class Operations:
+    """What the host does for its clients. A write answers once it is stored; `number` is the request's."""
+
+    def __init__(self, host: "Host") -> None:
+        self._host = host
+        self._broker = host.broker
+        self._state = host.broker.state
+        self._turns = host.broker.turns
+        self._registry = host.registry
+
+    def recall(self, value: Any) -> Any:
+        """The answer that was stored; of leases, those that are still held."""
+        if not isinstance(value, list):
+            return value
+        tasks = self._state.tasks
+        held = [(token, tasks.by_token[token]) for token in value if token in tasks.by_token]
+        for _, task in held:
+            tasks.renew(task, self._state.now + self._state.lease_time(task))
+        return _lease_rows(
+            [Lease(tasks.message(task), token, task.attempt, task.raised, task.expires) for token, task in held]
+        )
+
+    def publish(self, session: Session, number: int, raw: bytes) -> None:
+        message, raw = self._broker.prepare(decode_message(raw))
+        self._turns.submit_for(Answer(session, number), self._state.publish, message, raw, size=len(raw))
+
+    def ack(
+        self, session: Session, number: int, token: str, attempt: int, call: str, appends: Appends, raws: list[bytes]
+    ) -> None:
+        pairs = [self._broker.prepare(decode_message(raw)) for raw in raws]
+        rows, size = 4 + 3 * len(pairs), sum(map(len, raws))
+        for name, _, entries in appends:
+            check_lite_topic(name)
+            rows += len(entries) + 1
+            size += _size(entries)
+        lease = _lease(token, attempt, call)
+        self._turns.submit_for(Answer(session, number), self._state.ack, lease, appends, pairs, size=size, rows=rows)
+
+    def nack(
+        self,
+        session: Session,
+        number: int,
+        token: str,
+        attempt: int,
+        call: str,
+        error: str,
+        not_before: int,
+        dead: str,
+        raws: list[bytes],
+    ) -> None:
+        pairs = [self._broker.prepare(decode_message(raw)) for raw in raws]
+        task = self._state.tasks.by_token.get(token)
+        size = sum(map(len, raws)) + (len(task.message.body) if task else 0)
+        self._turns.submit_for(
+            Answer(session, number),
+            self._state.nack,
+            _lease(token, attempt, call),
+            error,
+            not_before,
+            dead,
+            pairs,
+            size=size,
+            rows=4 + 3 * len(pairs),
+        )
+
+    def append(
+        self,
+        session: Session,
+        number: int,
+        name: str,
+        entries: list[tuple[str, str, bytes]],
+        expect: int | None,
+        lease: tuple[str, int, str] | None,
+        title: str,
+    ) -> None:
+        check_lite_topic(name)
+        check_text(title)
+        self._turns.submit_for(
+            Answer(session, number),
+            self._state.append,
+            name,
+            entries,
+            expect,
+            _lease(*lease) if lease else None,
+            title,
+            size=_size(entries),
+            rows=5 + len(entries),
+        )
+
+    def lease(
+        self, session: Session, number: int, topics: list[str], limit: int, wait: float, worker: str, lanes: list[str]
+    ) -> None:
+        check_text(worker)
+        self._turns.begin_soon()
+        answer = LeaseAnswer(session, number, _lease_rows)
+        request = LeaseRequest(topics, limit, worker, (ANY, *lanes), session.name, answer)
+        answer.withdraw = lambda: self._state.withdraw(request)
+        try:
+            self._state.request(request)
+        except Exception:
+            answer.give_up()
+            raise
+        if wait <= 0:
+            self._turns.submit_for(TurnAnswer(answer), _nothing)
+        else:
+            clock = self._host.clock
+            answer.timer = clock.call_at(clock.now() + round(wait * 1000), lambda: _let_go(answer))
+
+    def cancel(self, session: Session, _: int, other: int) -> None:
+        """Nobody waits for the answer to request `other` any more."""
+        waiting = session.open.get(other)
+        if isinstance(waiting, LeaseAnswer):
+            waiting.give_up()
+        elif waiting is None or isinstance(waiting, Answer):
+            return  # it is answered, or about to be
+        else:
+            waiting.cancel()
+        session.answer(other, None)
+
+    def claim(self, session: Session, number: int, tokens: list[str]) -> None:
+        """Leases that this process holds since before this host."""
+        tasks = self._state.tasks
+        for token in tokens:
+            task = tasks.by_token.get(token)
+            if task and task.holder == session.name and task.expires > self._host.clock.now():
+                tasks.renew(task, self._host.clock.now() + self._state.lease_time(task))
+        session.answer(number, None)
+
+    def extend(self, session: Session, number: int, worker: str, tokens: list[str], wait: float) -> None:
+        self._host.begin(session, number, self._broker.extend(worker, tokens, wait))
+
+    def declare(self, session: Session, number: int, topic: str, delivery: Delivery | None) -> None:
+        self._host.begin(session, number, self._broker.declare(topic, delivery))
+
+    def stats(self, session: Session, number: int, topics: list[str]) -> None:
+        self._host.begin(session, number, self._broker.stats(topics))
+
+    def browse(self, session: Session, number: int, topic: str, after: int, limit: int, dead: bool) -> None:
+        self._host.begin(session, number, self._browse(topic, after, limit, dead))
+
+    async def _browse(self, topic: str, after: int, limit: int, dead: bool) -> Any:
+        found = await self._broker.browse(topic, after, limit, dead=dead)
+        return [(each.position, encode_message(each.message), each.attempt, each.state, each.reason) for each in found]
+
+    def read(self, session: Session, number: int, name: str, after: int, limit: int, since: int) -> None:
+        if self._turns.syncing:
+            self._host.begin(session, number, self._read_settled(name, after, limit, since))
+        else:
+            session.answer(number, self._rows(name, after, limit, since))
+
+    async def _read_settled(self, name: str, after: int, limit: int, since: int) -> Sequence[Row]:
+        await self._turns.settled()
+        return self._rows(name, after, limit, since)
+
+    def _rows(self, name: str, after: int, limit: int, since: int) -> Sequence[Row]:
+        self._turns.check_open()
+        return self._state.logs.rows(name, after, limit, since)
+
+    def list_logs(self, session: Session, number: int, prefix: str, after: str, limit: int) -> None:
+        self._host.begin(session, number, self._broker.list(prefix, after, limit))
+
+    def subscribe(
+        self, session: Session, number: int, client: str, name: str, after: int | None, exclusive: bool
+    ) -> None:
+        session.answer(number, _at_once(self._inbox(session, client).subscribe(name, after, exclusive)))
+
+    def unsubscribe(self, session: Session, number: int, client: str, name: str) -> None:
+        session.answer(number, _at_once(self._inbox(session, client).unsubscribe(name)))
+
+    def sync(self, session: Session, number: int, client: str, interests: dict[str, int | None]) -> None:
+        self._host.begin(session, number, self._inbox(session, client).sync(interests))
+
+    def poll(self, session: Session, number: int, client: str, limit: int, wait: float) -> None:
+        self._host.begin(session, number, self._poll(session, client, limit, wait))
+
+    async def _poll(self, session: Session, client: str, limit: int, wait: float) -> list[BatchRow]:
+        batches = await self._inbox(session, client).poll(limit, wait)
+        return [(batch.lite_topic, list(batch.entries), batch.revoked) for batch in batches]  # type: ignore[arg-type]
+
+    def commit(self, session: Session, number: int, client: str, offsets: dict[str, int]) -> None:
+        session.answer(number, _at_once(self._inbox(session, client).commit(offsets)))
+
+    def close_inbox(self, session: Session, number: int, client: str) -> None:
+        session.inboxes.discard(client)
+        self._host.begin(session, number, self._inbox(session, client).close())
+
+    def _inbox(self, session: Session, client: str) -> EmbeddedInbox:
+        session.inboxes.add(client)
+        return self._broker.inbox(client, raw=True)
+
+    def tenants(self, session: Session, number: int) -> None:
+        self._host.begin(session, number, self._broker.tenants())
+
+    def set_tenant(self, session: Session, number: int, tenant: Tenant) -> None:
+        self._host.begin(session, number, self._broker.set_tenant(tenant))
+
+    def discard(self, session: Session, number: int, topic: str, positions: list[int], raws: list[bytes]) -> None:
+        publishes = [decode_message(raw) for raw in raws]
+        self._host.begin(session, number, self._broker.discard(topic, positions, publishes))
+
+    def health(self, session: Session, number: int) -> None:
+        self._host.begin(session, number, self._broker.health())
+
+    def figures(self, session: Session, number: int) -> None:
+        self._host.begin(session, number, self._broker.figures())
+
+    def register(self, session: Session, number: int, topic: str, version: str, card: bytes, instance: str) -> None:
+        session.instances.add(instance)
+        registration = Registration(topic, version, read_card(card), instance)
+        self._host.begin(session, number, self._registry.register(registration))
+
+    def renew(self, session: Session, number: int, instance: str) -> None:
+        self._host.begin(session, number, self._registry.renew(instance))
+
+    def remove(self, session: Session, number: int, topic: str, instance: str) -> None:
+        self._host.begin(session, number, self._registry.remove(topic, instance))
+
+    def route(self, session: Session, number: int, topic: str, weights: dict[str, int] | None) -> None:
+        self._host.begin(session, number, self._registry.route(topic, weights))
+
+    def registration(self, session: Session, number: int, topic: str, version: str) -> None:
+        self._host.begin(session, number, self._registration(topic, version))
+
+    async def _registration(self, topic: str, version: str) -> CardRow:
+        return self._card_row(await self._registry.get(topic, version))
+
+    def registrations(self, session: Session, number: int, topic: str, alive: bool) -> None:
+        self._host.begin(session, number, self._registrations(topic, alive))
+
+    async def _registrations(self, topic: str, alive: bool) -> Sequence[CardRow]:
+        found = self._registry.of(topic) if topic else await self._registry.list(alive=alive)
+        return [self._card_row(each) for each in found]
+
+    def cards(self, session: Session, number: int, wanted: Sequence[tuple[str, str]]) -> None:
+        self._host.begin(session, number, self._cards(wanted))
+
+    async def _cards(self, wanted: Sequence[tuple[str, str]]) -> Mapping[str, bytes]:
+        cards = {}
+        for topic, version in wanted:
+            for each in self._registry.of(topic):
+                if each.version == version:
+                    cards[self._registry.digest(topic, version)] = write_card(each.card)
+        return cards
+
+    def _card_row(self, each: Registration) -> CardRow:
+        digest = self._registry.digest(each.topic, each.version)
+        return each.topic, each.version, digest, each.alive, each.renewed, each.siblings
+
+    def ping(self, session: Session, number: int) -> None:
+        session.answer(number, None)
+
+    def bye(self, session: Session, number: int) -> None:
+        """The process leaves in an orderly way."""
+        self._host.part(session, number)
+
+
+Publishes = list[bytes]
+OPERATIONS: Final = {
+    "publish": Operation(tuple[bytes], Operations.publish),
+    "ack": Operation(tuple[str, int, str, Appends, Publishes], Operations.ack),
+    "nack": Operation(tuple[str, int, str, str, int, str, Publishes], Operations.nack),
+    "append": Operation(
+        tuple[str, list[tuple[str, str, bytes]], int | None, tuple[str, int, str] | None, str], Operations.append
+    ),
+    "lease": Operation(tuple[list[str], int, float, str, list[str]], Operations.lease),
+    "cancel": Operation(tuple[int], Operations.cancel),
+    "claim": Operation(tuple[list[str]], Operations.claim),
+    "extend": Operation(tuple[str, list[str], float], Operations.extend),
+    "declare": Operation(tuple[str, Delivery | None], Operations.declare),
+    "stats": Operation(tuple[list[str]], Operations.stats),
+    "browse": Operation(tuple[str, int, int, bool], Operations.browse),
+    "read": Operation(tuple[str, int, int, int], Operations.read),
+    "list": Operation(tuple[str, str, int], Operations.list_logs),
+    "subscribe": Operation(tuple[str, str, int | None, bool], Operations.subscribe),
+    "unsubscribe": Operation(tuple[str, str], Operations.unsubscribe),
+    "sync": Operation(tuple[str, dict[str, int | None]], Operations.sync),
+    "poll": Operation(tuple[str, int, float], Operations.poll),
+    "commit": Operation(tuple[str, dict[str, int]], Operations.commit),
+    "close_inbox": Operation(tuple[str], Operations.close_inbox),
+    "tenants": Operation(tuple[()], Operations.tenants),
+    "set_tenant": Operation(tuple[Tenant], Operations.set_tenant),
+    "discard": Operation(tuple[str, list[int], Publishes], Operations.discard),
+    "health": Operation(tuple[()], Operations.health),
+    "figures": Operation(tuple[()], Operations.figures),
+    "register": Operation(tuple[str, str, bytes, str], Operations.register),
+    "renew": Operation(tuple[str], Operations.renew),
+    "remove": Operation(tuple[str, str], Operations.remove),
+    "route": Operation(tuple[str, dict[str, int] | None], Operations.route),
+    "registration": Operation(tuple[str, str], Operations.registration),
+    "registrations": Operation(tuple[str, bool], Operations.registrations),
+    "cards": Operation(tuple[list[tuple[str, str]]], Operations.cards),
+    "ping": Operation(tuple[()], Operations.ping),
+    "bye": Operation(tuple[()], Operations.bye),
+}
+
+
+def _at_once(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    work.close()
+    raise AssertionError("It waits.")
+
+
+def _lease(token: str, attempt: int, call: str) -> Lease:
+    """What is needed of a lease to end it."""
+    return Lease(Message(id=call, topic=""), token, attempt, 0, 0)
+
+
+def _lease_rows(leases: Sequence[Lease]) -> list[LeaseRow]:
+    return [
+        (encode_message(lease.message), lease.token, lease.attempt, lease.raised, lease.expires) for lease in leases
+    ]
+
+
+def _size(entries: Sequence[tuple[str, str, bytes]]) -> int:
+    return sum(len(content) for _, _, content in entries)
+
+
+def _let_go(answer: LeaseAnswer) -> None:
+    if not answer.done():
+        answer.set_result(())
+
+
+def _nothing() -> None:
+    """An operation that merely waits for its turn."""

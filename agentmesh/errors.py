@@ -20,6 +20,7 @@
     ├── LeaseLost                       the message belongs to another attempt now
     ├── QuotaExceeded
     ├── PayloadCorrupt                  bytes that do not decode, or fail their digest
+    │   └── PayloadTooLarge
     ├── Unauthorized
     ├── BrokerUnavailable
     ├── RegistryUnavailable
@@ -161,6 +162,10 @@ class QuotaExceeded(MeshError):
 
 class PayloadCorrupt(MeshError):
     """Bytes that cannot be decoded, were written by a newer version, or do not match their digest."""
+
+
+class PayloadTooLarge(PayloadCorrupt):
+    """A body is larger than what may be sent; the message holds the limit and the setting that moves it."""
 
 
 class Unauthorized(MeshError):

@@ -11,13 +11,14 @@ It is one pure function of (entries, now), the same for every backend, reader an
 5. The first terminal that counts ends it. Whatever follows is kept in the log and never shown.
 6. `timed_out` is derived: nothing counts after the deadline, and once it has passed the call has timed out.
 
-Anybody may append: an entry whose data has not the shape of its type does not count either.
+Anybody may append: an entry whose data has not the shape of its type does not count either. The fold reads no blobs: of
+data that lies in the blob store it knows the facts in its claim, and hands the claim on.
 """
 
 from collections.abc import Iterable
 from typing import Any, Final
 
-from agentmesh.message import QUESTIONS, TERMINAL, Entry, Event
+from agentmesh.message import BODIES, QUESTIONS, TERMINAL, Claim, Entry, Event
 
 _VOIDED_BY_A_NEW_OWNER: Final = frozenset({"delta", "artifact", "progress"})
 _WITHOUT_TOKEN: Final = frozenset({"answered", "cancelled", "dead_lettered"})
@@ -33,6 +34,7 @@ _SHAPES: Final[dict[str, dict[str, type]]] = {
     "step": {"key": str, "kind": str, "digest": str},
     "retrying": {"error": str, "not_before": int},
     "input_required": {"question": str, "text": str},
+    "approval_required": {"question": str, "text": str},
     "answered": {"question": str, "text": str},
     "completed": {"result": object},
     "failed": {"error": str, "message": str},
@@ -46,7 +48,8 @@ class CallState:
     """The state of a call after the entries that were added, in order.
 
     `events` are those a replay shows. `steps` maps a step's key to its last recorded data, `questions` those not
-    answered yet to their text, `answers` the others to theirs. `terminal` is the event that ended the call.
+    answered yet to their text, `answers` the others to theirs. `terminal` is the event that ended the call. Data that
+    lies in the blob store is a `Claim`.
     """
 
     __slots__ = (
@@ -100,13 +103,16 @@ class CallState:
 
     def children(self) -> list[str]:
         """The calls that this one made and has not seen the end of."""
-        return [step["call"] for step in self.steps.values() if isinstance(step.get("call"), str) and "end" not in step]
+        steps = map(_facts, self.steps.values())
+        return [step["call"] for step in steps if isinstance(step.get("call"), str) and "end" not in step]
 
     def _counts(self, entry: Entry) -> bool:
         kind = entry.type
         if self.submitted is None:
-            return entry.offset == 0 and kind == "submitted" and _is_shaped(entry)
-        if self.terminal or kind in _NEVER or (self.deadline and entry.time > self.deadline) or not _is_shaped(entry):
+            return entry.offset == 0 and kind == "submitted" and is_shaped(kind, entry.data)
+        if self.terminal or kind in _NEVER or (self.deadline and entry.time > self.deadline):
+            return False
+        if not is_shaped(kind, entry.data):
             return False
         if kind == "accepted":
             return entry.attempt >= max(self.attempt, 1) and entry.token != ""
@@ -122,10 +128,11 @@ class CallState:
             self.attempt, self.token = entry.attempt, entry.token
             self.events = [seen for seen in self.events if seen.type not in _VOIDED_BY_A_NEW_OWNER]
         elif kind == "step":
-            self.steps[data["key"]] = data
+            self.steps[_facts(data)["key"]] = data
         elif kind in QUESTIONS:
-            if data["question"] not in self.answers:
-                self.questions[data["question"]] = data["text"]
+            asked = _facts(data)
+            if asked["question"] not in self.answers:
+                self.questions[asked["question"]] = asked["text"]
         elif kind == "answered":
             del self.questions[data["question"]]
             self.answers[data["question"]] = data["text"]
@@ -133,11 +140,24 @@ class CallState:
             self.terminal = event
 
 
-def _is_shaped(entry: Entry) -> bool:
-    shape, data = _SHAPES.get(entry.type), entry.data
+def is_shaped(kind: str, data: Any) -> bool:
+    """Whether the data of an entry of this type is what its readers rely on; of a claim, what is not in the blob."""
+    shape = _SHAPES.get(kind)
     if shape is None:
         return True
-    return isinstance(data, dict) and all(key in data and isinstance(data[key], kind) for key, kind in shape.items())
+    if type(data) is Claim:
+        large, data = BODIES.get(kind), data.facts
+        if large is None:
+            return False
+        shape = {key: expected for key, expected in shape.items() if key not in large}
+    return isinstance(data, dict) and all(
+        key in data and isinstance(data[key], expected) for key, expected in shape.items()
+    )
+
+
+def _facts(data: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = data.facts if type(data) is Claim else data
+    return facts
 
 
 def fold(entries: Iterable[Entry], now: int, *, slack: int = 0) -> CallState:

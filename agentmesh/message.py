@@ -1,9 +1,11 @@
 """The envelope of a task, the entries of a LiteTopic, and how both look as bytes.
 
 The wire form is one version byte and a MessagePack array. Fields are only ever added to `extra`, which every
-version carries along unread, so that a message passes through an older process unharmed.
+version carries along unread, so that a message passes through an older process unharmed. An entry whose data lies in
+the blob store has a version of its own: it carries a `Claim` instead, and a process that knows of none says so.
 """
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +16,9 @@ DEFAULT_TENANT: Final = "default"
 DEFAULT_PRIORITY: Final = 4
 JSON: Final = "application/json"
 WIRE_VERSION: Final = 1
+CLAIM_VERSION: Final = 2
+INLINE_LIMIT: Final = 4_000_000
+"""The largest message or entry (bytes) that a broker stores itself: below the 4 MiB of RocketMQ."""
 
 DAY: Final = 24 * 3600 * 1000
 CALL_DEADLINE: Final = DAY
@@ -63,11 +68,43 @@ class Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         return self.reply_to or self.id
 
 
+BODIES: Final = {
+    "completed": frozenset({"result"}),
+    "artifact": frozenset({"data"}),
+    "delta": frozenset({"text"}),
+    "step": frozenset({"result"}),
+    "approval_required": frozenset({"input"}),
+    "planned": frozenset({"calls"}),
+    "call_started": frozenset({"input"}),
+}
+"""What may go to the blob store of the mesh's own entries, by type: the fold needs the rest."""
+
+OWN_TYPES: Final = frozenset(
+    {*TERMINAL, *QUESTIONS, *BODIES, "submitted", "accepted", "progress", "retrying", "answered"}
+)
+"""The types of entries that the mesh itself reads. Any other type is somebody's own, and its data goes as a whole."""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What stands for a body in the blob store: its digest (64 hex digits) and its size in bytes.
+
+    `facts` are those fields of an entry's data that are not in the blob; None: all of the data is.
+    """
+
+    digest: str
+    size: int
+    facts: dict[str, Any] | None = None
+
+    def __str__(self) -> str:
+        """As `Message.blob` has it."""
+        return f"{self.digest}:{self.size}"
+
+
 class Draft(msgspec.Struct, array_like=True, frozen=True):
     """An entry that is not written yet. With an `id`, appending it again is a no-op.
 
-    `data` is plain JSON data. `attempt` and `token` are those of the lease of a worker's entry, else 0 and "".
-    An id may not begin with "@": those are the ids that entries without one are read back with.
+    `data` is plain JSON data, or a `Claim`. `attempt` and `token` are those of the lease of a worker's entry, else 0
+    and "". An id may not begin with "@": those are the ids that entries without one are read back with.
     """
 
     type: str
@@ -78,7 +115,10 @@ class Draft(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An entry of a LiteTopic. Offsets are dense and start at 0; `time` is the backend's, in ms UTC."""
+    """An entry of a LiteTopic. Offsets are dense and start at 0; `time` is the backend's, in ms UTC.
+
+    Read through the contract, `data` that lies in the blob store is a `Claim`.
+    """
 
     offset: int
     id: str
@@ -102,7 +142,11 @@ class Event(msgspec.Struct, frozen=True):
 _message_encoder = msgspec.msgpack.Encoder()
 _message_decoder = msgspec.msgpack.Decoder(Message)
 _content_decoder = msgspec.msgpack.Decoder(tuple[str, int, str, Any])
+_data_decoder = msgspec.msgpack.Decoder()
+_claim_decoder = msgspec.msgpack.Decoder(tuple[str, int, str, str, int, dict[str, Any] | None])
 _VERSION_BYTE = bytes([WIRE_VERSION])
+_CLAIM_BYTE = bytes([CLAIM_VERSION])
+_CLAIM = re.compile(r"([0-9a-f]{64}):(0|[1-9][0-9]{0,14})")
 _CODING_ERRORS = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
@@ -124,21 +168,69 @@ def decode_message(raw: bytes) -> Message:
 
 
 def encode_content(draft: Draft) -> bytes:
-    """What a store keeps of an entry beside its offset, id and time: type, attempt, token, data."""
+    """What a store keeps of an entry beside its offset, id and time: type, attempt, token, and data or claim."""
+    data = draft.data
     try:
-        return _VERSION_BYTE + _message_encoder.encode((draft.type, draft.attempt, draft.token, draft.data))
+        if type(data) is Claim:
+            check_claim(data)
+            fields = (draft.type, draft.attempt, draft.token, data.digest, data.size, data.facts)
+            return _CLAIM_BYTE + _message_encoder.encode(fields)
+        return _VERSION_BYTE + _message_encoder.encode((draft.type, draft.attempt, draft.token, data))
     except _CODING_ERRORS as error:
-        raise PayloadCorrupt(f"The data of a {draft.type!r} entry is not JSON data: {error}.") from error
+        raise _no_data(draft.type, error) from error
+
+
+def encode_data(type: str, data: Any) -> bytes:  # noqa: A002
+    """The data of an entry of that type alone, as `Draft` may carry it in a `msgspec.Raw`. Raises `PayloadCorrupt`."""
+    try:
+        return _message_encoder.encode(data)
+    except _CODING_ERRORS as error:
+        raise _no_data(type, error) from error
+
+
+def decode_data(raw: bytes | bytearray) -> Any:
+    """Raises `PayloadCorrupt`."""
+    try:
+        return _data_decoder.decode(raw)
+    except _CODING_ERRORS as error:
+        raise PayloadCorrupt(f"These {len(raw)} bytes are no data of an entry: {error}.") from error
 
 
 def decode_entry(offset: int, entry_id: str | None, time: int, content: bytes) -> Entry:
     """Raises `PayloadCorrupt` for content that is none, or of a newer wire version."""
+    if content[:1] == _CLAIM_BYTE:
+        kind, attempt, token, claim = decode_claim(content)
+        return Entry(offset, entry_id or f"@{offset}", time, kind, attempt, token, claim)
     _check_version(content)
     try:
         kind, attempt, token, data = _content_decoder.decode(memoryview(content)[1:])
     except _CODING_ERRORS as error:
         raise PayloadCorrupt(f"Entry {offset} cannot be decoded: {error}.") from error
     return Entry(offset, entry_id or f"@{offset}", time, kind, attempt, token, data)
+
+
+def decode_claim(content: bytes) -> tuple[str, int, str, Claim]:
+    """Type, attempt, token and claim of an entry whose content begins with `CLAIM_VERSION`. Raises `PayloadCorrupt`."""
+    try:
+        kind, attempt, token, digest, size, facts = _claim_decoder.decode(memoryview(content)[1:])
+    except _CODING_ERRORS as error:
+        raise PayloadCorrupt(f"An entry's claim cannot be decoded: {error}.") from error
+    return kind, attempt, token, check_claim(Claim(digest, size, facts))
+
+
+def check_claim(claim: Claim) -> Claim:
+    """Raises `PayloadCorrupt` for what cannot be a claim: nothing but 64 hex digits names a blob."""
+    if not _CLAIM.fullmatch(str(claim)):
+        raise PayloadCorrupt(f"{claim.digest[:80]!r}, {claim.size} bytes, is no claim of a blob.")
+    return claim
+
+
+def read_claim(blob: str) -> Claim:
+    """The claim in `Message.blob`. Raises `PayloadCorrupt`."""
+    found = _CLAIM.fullmatch(blob)
+    if not found:
+        raise PayloadCorrupt(f"{blob[:100]!r} is no claim of a blob.")
+    return Claim(found[1], int(found[2]))
 
 
 def to_json(value: Any) -> bytes:
@@ -155,6 +247,10 @@ def from_json(body: bytes) -> Any:
         return msgspec.json.decode(body)
     except _CODING_ERRORS as error:
         raise PayloadCorrupt(f"The body is not JSON: {error}.") from error
+
+
+def _no_data(kind: str, error: BaseException) -> PayloadCorrupt:
+    return PayloadCorrupt(f"The data of a {kind!r} entry is not JSON data: {error}.")
 
 
 def _check_version(raw: bytes) -> None:

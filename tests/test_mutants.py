@@ -139,6 +139,113 @@ MUTANTS = {
 }
 
 
+INTERESTS = "tests/broker/test_interest_ready.py::TestInterestSet::runTest"
+READY, READY_MACHINE = "agentmesh/broker/ready.py", "tests/broker/test_interest_ready.py::TestReadySet::runTest"
+FOLD_MACHINE = "tests/test_fold_machine.py::TestFold::runTest"
+
+FOUND_BY_MACHINES = {
+    "ReadySet: what was taken is not locked": Mutant(
+        READY,
+        "            self._locked[name] = until\n",
+        "",
+        READY_MACHINE,
+    ),
+    "ReadySet: a commit does not see the remainder": Mutant(
+        READY,
+        """            self._position[name] = max(min(offset, head), position)
+            self._refresh(name, head)
+""",
+        """            self._position[name] = max(min(offset, head), position)
+""",
+        READY_MACHINE,
+    ),
+    "ReadySet: a commit moves back": Mutant(
+        READY,
+        "            self._position[name] = max(min(offset, head), position)\n",
+        "            self._position[name] = min(offset, head)\n",
+        READY_MACHINE,
+    ),
+    "ReadySet: a lock that runs out makes nothing ready": Mutant(
+        READY,
+        """            name, _ = self._locked.popitem(last=False)
+            self._ready[name] = None
+""",
+        """            name, _ = self._locked.popitem(last=False)
+""",
+        READY_MACHINE,
+    ),
+    "ReadySet: a write during the lock makes it ready a second time": Mutant(
+        READY,
+        "        if head > self._position[name] and name not in self._locked:\n",
+        "        if head > self._position[name]:\n",
+        READY_MACHINE,
+    ),
+    "ReadySet: an offset from the future waits for the log to come there": Mutant(
+        READY,
+        "position if -1 <= position <= head else max(-1, min(position, head))",
+        "max(-1, position)",
+        READY_MACHINE,
+    ),
+    "InterestSet: an exclusive newcomer drives only the owner out": Mutant(
+        "agentmesh/broker/interest.py",
+        "if other != client and (exclusive or other == owner)]",
+        "if other != client and other == owner]",
+        INTERESTS,
+    ),
+    "InterestSet: who is dropped stays the owner": Mutant(
+        "agentmesh/broker/interest.py",
+        """            if dropped[name]:
+                del self._exclusive[name]
+""",
+        "",
+        INTERESTS,
+    ),
+    "the fold: an earlier attempt takes the call back": Mutant(
+        "agentmesh/fold.py",
+        "            return entry.attempt >= max(self.attempt, 1) and",
+        "            return entry.attempt >= 1 and",
+        FOLD_MACHINE,
+    ),
+    "the fold: a new owner goes on where the one before was": Mutant(
+        "agentmesh/fold.py",
+        "            self.events = [seen for seen in self.events if seen.type not in _VOIDED_BY_A_NEW_OWNER]\n",
+        "",
+        FOLD_MACHINE,
+    ),
+    "the fold: a question that was answered is asked again": Mutant(
+        "agentmesh/fold.py",
+        """            if data["question"] not in self.answers:
+                self.questions""",
+        """            if True:
+                self.questions""",
+        FOLD_MACHINE,
+    ),
+    "the fold: a second end counts": Mutant(
+        "agentmesh/fold.py",
+        "        if self.terminal or kind in _NEVER or",
+        "        if kind in _NEVER or",
+        FOLD_MACHINE,
+    ),
+    "the fold: an entry that did not count uses up its id": Mutant(
+        "agentmesh/fold.py",
+        """        if entry.id in self._seen or not self._counts(entry):
+            return None
+        self._seen.add(entry.id)
+""",
+        """        if entry.id in self._seen:
+            return None
+        self._seen.add(entry.id)
+        if not self._counts(entry):
+            return None
+""",
+        FOLD_MACHINE,
+    ),
+}
+"""Mutants of ReadySet, InterestSet, the scheduler and the fold, each found by a stateful property test alone."""
+
+ALL = MUTANTS | FOUND_BY_MACHINES
+
+
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package with the tests that hold its promises."""
@@ -146,7 +253,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("agentmesh", "tests/contract", "tests/broker"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in ("pyproject.toml", "tests/conftest.py", "tests/test_fold.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/test_fold.py", "tests/test_fold_machine.py"):
         shutil.copy(ROOT / name, folder / name)
     return folder
 
@@ -177,13 +284,13 @@ def outcome(runner: "subprocess.Popen[str]", folder: Path, *tests: str) -> tuple
 
 
 def test_the_copy_without_a_mutant_passes(suite: Path, runner: "subprocess.Popen[str]") -> None:
-    code, output = outcome(runner, suite, *sorted({mutant.test for mutant in MUTANTS.values()}))
+    code, output = outcome(runner, suite, *sorted({mutant.test for mutant in ALL.values()}))
     assert code == pytest.ExitCode.OK, output
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_mutant_makes_a_test_fail(suite: Path, runner: "subprocess.Popen[str]", tmp_path: Path, name: str) -> None:
-    mutant = MUTANTS[name]
+    mutant = ALL[name]
     copy = tmp_path / "copy"
     shutil.copytree(suite, copy, ignore=shutil.ignore_patterns("output"))
     text = (copy / mutant.file).read_text()

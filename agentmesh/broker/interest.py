@@ -70,7 +70,7 @@ class InterestSet(Generic[C]):
         return readers if isinstance(readers, set) else (readers,)
 
     def names(self, client: C) -> Collection[str]:
-        """What `client` reads."""
+        """What `client` reads; it may change meanwhile."""
         return self._names.get(client, ())
 
     def _link(self, client: C, name: str) -> None:

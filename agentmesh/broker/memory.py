@@ -1,11 +1,15 @@
 """`memory://NAME`: the embedded broker over a store in memory, shared within a process."""
 
+import asyncio
 from typing import Final
 
+from agentmesh.broker.blobs import MemoryBlobs, remote_blobs
 from agentmesh.broker.embedded.broker import EmbeddedBroker
 from agentmesh.broker.embedded.shared import Shared
 from agentmesh.broker.embedded.store import Store
 from agentmesh.clock import Clock
+from agentmesh.contracts import Blobs
+from agentmesh.errors import ConfigError
 
 _shared: Final[Shared[EmbeddedBroker]] = Shared()
 _stores: Final[dict[str, Store]] = {}

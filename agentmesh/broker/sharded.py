@@ -18,7 +18,7 @@ class Sharded(Generic[V]):
     def __init__(self) -> None:
         self._parts: dict[int, dict[str, V]] = {}
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         part = self._parts.get(hash(name) % _SHARDS)
         return part is not None and name in part
 

@@ -1,4 +1,4 @@
-"""What `agentmesh doctor` looks at. Nothing here writes to a mesh, or opens one that another process has open."""
+"""What `agentmesh doctor` looks at. Nothing here writes to a mesh, or has one moved that a program hosts."""
 
 import asyncio
 import fcntl
@@ -7,8 +7,7 @@ import platform
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -16,15 +15,14 @@ from typing import Final, Literal, NamedTuple
 from agentmesh.broker.embedded.store import SCHEMA_VERSION
 from agentmesh.broker.local import DATABASE, LOCK
 from agentmesh.cli.opening import NEW_AGENT, folders_at
+from agentmesh.clock import SystemClock
 from agentmesh.config import SETTINGS, Config, load_config, origins
-from agentmesh.errors import ConfigError, ModelUnavailable
+from agentmesh.contracts import Health
+from agentmesh.errors import ConfigError, MeshError, ModelUnavailable
 
 _LITTLE_ROOM: Final = 200_000_000
-_COUNTS: Final = """
-    select (select count(*) from topic), (select count(*) from task where token = ''),
-           (select count(*) from task where token <> ''), (select count(*) from dead),
-           (select count(*) from lite_topic)
-"""
+_SHOWN: Final = 10
+_PATIENCE: Final = 15
 
 
 class Finding(NamedTuple):
@@ -148,11 +146,13 @@ def _folder(folder: Path) -> Iterator[Finding]:
     if not database.exists():
         yield Finding("database", "ok", f"{database} is not there yet; the first use makes it")
         return
-    holder = _holder(folder)
-    if holder:
-        text = f"{folder} is open in process {holder}: others cannot open it meanwhile"
-        yield Finding("in use", "warn", text, f"end that process (kill {holder}), or use another folder")
-    yield from _database(database)
+    kind, pid = _holder(folder)
+    if kind:
+        who = f"the program with pid {pid}, in its own loop" if kind == "program" else f"pid {pid}, for all who come"
+        yield Finding("host", "ok", f"hosted by {who}")
+    known = yield from _database(database)
+    if kind == "child":
+        yield from _host(folder, known)
 
 
 def _writable(folder: Path) -> Finding:
@@ -171,54 +171,78 @@ def _writable(folder: Path) -> Finding:
     return Finding("mesh", "ok", f"{folder} can be written; {_size(free)} free")
 
 
-def _holder(folder: Path) -> str:
-    """The pid of the process that has the mesh open; empty if none has."""
+def _holder(folder: Path) -> tuple[str, str]:
+    """Who has the mesh open: `program` or `child`, and its pid. Empty if nobody has."""
     try:
         lock = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return ""
+        return "", ""
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+        kind, _, process = os.pread(lock, 200, 0).decode(errors="replace").strip().partition(" ")
+        return kind or "program", process.partition("-")[0] or "unknown"
     finally:
         os.close(lock)
-    return ""
+    return "", ""
 
 
-def _database(path: Path) -> Iterator[Finding]:
-    """What a second, reading connection sees of the file."""
-    wal = path.with_name(f"{path.name}-wal")
-    sizes = (
-        f"{_size(path.stat().st_size)}, and {_size(wal.stat().st_size if wal.exists() else 0)} not yet moved into it"
-    )
+def _database(path: Path) -> Generator[Finding, None, set[str]]:
+    """What a second, reading connection sees of the file; returns the problems as its host would tell them."""
+    from agentmesh.broker.embedded.health import survey
+
+    mend = f"stop what uses it, copy the folder, then: sqlite3 {path} .recover | sqlite3 recovered.db"
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)) as db:
-            version = db.execute("pragma user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                text = f"schema {version} is of a newer agentmesh; this one knows up to {SCHEMA_VERSION}"
-                yield Finding("database", "fail", text, "pip install --upgrade agentmesh")
-                return
-            topics, waiting, running, dead, logs = db.execute(_COUNTS).fetchone()
-            yield Finding("database", "ok", f"schema {version}, {sizes}")
-            counts = f"{topics} topics; {waiting} tasks waiting, {running} running, {dead} dead; {logs} LiteTopics"
-            yield Finding("contents", "warn" if dead else "ok", counts, _DEAD if dead else "")
-            yield _integrity(path, [str(row[0]) for row in db.execute("pragma quick_check(5)")])
+        found = survey(path, SystemClock().now())
+    except ValueError as error:
+        yield Finding("database", "fail", str(error), "pip install --upgrade agentmesh")
+        return set()
     except sqlite3.Error as error:
-        yield Finding("database", "fail", f"{path} ({sizes}) cannot be read: {error}", _mend(path))
+        yield Finding("database", "fail", f"{path} ({_size(path.stat().st_size)}) cannot be read: {error}", mend)
+        return set()
+    facts = found.facts
+    size, wal = _size(float(facts["file bytes"])), _size(float(facts["wal bytes"]))
+    later = "" if facts["schema"] == SCHEMA_VERSION else f" (the next use brings it to {SCHEMA_VERSION})"
+    free = f"{facts['free pages']} of {facts['pages']} pages free"
+    yield Finding("database", "ok", f"schema {facts['schema']}{later}, {size}, {free}, and {wal} not yet moved into it")
+    counts = (
+        f"{facts.get('topics', '?')} topics; {facts.get('waiting', '?')} tasks waiting, {facts.get('running', '?')} "
+        f"running, {facts.get('dead letters', '?')} dead; {facts.get('LiteTopics', '?')} LiteTopics"
+    )
+    oldest = [f"{name}: {value}" for name, value in facts.items() if name.startswith("oldest of ")][:_SHOWN]
+    yield Finding("contents", "ok", "\n".join([counts, *oldest]))
+    for damage in found.damage:
+        yield Finding("integrity", "fail", damage.text, damage.fix)
+    if not found.damage:
+        cut = f"; cut short: {', '.join(found.cut)}" if found.cut else ""
+        yield Finding("integrity", "ok", f"{facts['integrity']}{cut}")
+    for problem in found.problems:
+        yield Finding("health", "warn", problem.text, problem.fix)
+    return set(found.health().problems)
 
 
-def _integrity(path: Path, said: list[str]) -> Finding:
-    if said == ["ok"]:
-        return Finding("integrity", "ok", "every page and index reads")
-    return Finding("integrity", "fail", "\n".join(["the file is damaged:", *said]), _mend(path))
+def _host(folder: Path, known: set[str]) -> Iterator[Finding]:
+    """What the process that hosts knows beyond the file. One that hosts for all is asked; a program is left alone."""
 
+    async def ask() -> Health:
+        from agentmesh.broker.local import open_local
 
-_DEAD: Final = "their calls' logs tell why: agentmesh attach ID --no-follow"
+        async with asyncio.timeout(_PATIENCE):
+            broker = await open_local(folder, SystemClock(), alone=False)
+            try:
+                return await broker.health()
+            finally:
+                await broker.close()
 
-
-def _mend(path: Path) -> str:
-    return f"stop what uses it, copy the folder, then: sqlite3 {path} .recover | sqlite3 recovered.db"
+    try:
+        health = asyncio.run(ask())
+    except (MeshError, TimeoutError) as error:
+        text = f"it does not answer: {error or f'silent for {_PATIENCE} s'}"
+        yield Finding("host", "warn", text, "end it: the next command on the mesh starts another")
+        return
+    for problem in health.problems:
+        if problem not in known:
+            yield Finding("health", "warn", problem)
 
 
 def _size(number: float) -> str:

@@ -6,6 +6,7 @@ stored, unless its docstring says otherwise.
 """
 
 from agentmesh.contracts.admin import Admin, Health, Tenant
+from agentmesh.contracts.blobs import Blob, Blobs
 from agentmesh.contracts.broker import Broker
 from agentmesh.contracts.log import Batch, Inbox, Log, LogInfo
 from agentmesh.contracts.model import (
@@ -37,6 +38,8 @@ __all__ = [
     "Admin",
     "Append",
     "Batch",
+    "Blob",
+    "Blobs",
     "Broker",
     "Change",
     "ChatModel",

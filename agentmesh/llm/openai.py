@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from agentmesh.contracts import Function, Reply
 from agentmesh.errors import ModelUnavailable
 from agentmesh.llm.assembly import Assembly
+from agentmesh.trace.spans import chatting
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI, AsyncStream
@@ -74,6 +75,15 @@ class OpenAIChat:
         """
         await asyncio.to_thread(self._connected)  # the first time, that is half a second of imports
         body = self._body(messages, functions)
+        with chatting(self.model, self._base_url or "") as span:
+            reply = await self._in_time(body, key, on_text)
+            span.set(
+                gen_ai__usage__input_tokens=reply.input_tokens,
+                gen_ai__usage__output_tokens=reply.output_tokens,
+            )
+            return reply
+
+    async def _in_time(self, body: dict[str, Any], key: str, on_text: OnText | None) -> Reply:
         try:
             async with asyncio.timeout(self._patience) as limit:
                 return await self._ask(body, key, on_text)

@@ -16,6 +16,7 @@ from agentmesh.runtime.call import Call
 from agentmesh.runtime.hub import Hub
 from agentmesh.runtime.lite_topic import LiteTopic
 from agentmesh.scheduling.route import pick
+from agentmesh.trace.spans import Sending
 
 MAX_HOPS: Final = 32
 _PRIORITIES: Final = range(10)
@@ -59,28 +60,29 @@ class Client:
             raise ConfigError(f"priority={priority!r}: use 0 to 9, 9 first.")
         message_id = call_id or (keyed_call(owner, topic, key, kind) if key else new_id(kind))
         registration, lane = await self._route(topic, version, message_id)
-        message = Message(
-            id=message_id,
-            call=message_id,
-            topic=topic,
-            skill=find_skill(registration, skill),
-            version=lane,
-            lane=lane,
-            body=to_json({} if input is None else input),
-            key=key,
-            run=message_id if kind == "run" else (parent.run if parent else ""),
-            parent=parent.id if parent else "",
-            tenant=owner,
-            principal=parent.principal if parent else self.principal,
-            session=session or (parent.session if parent else ""),
-            priority=priority,
-            created=now,
-            not_before=now + round(delay * 1000) if delay else 0,
-            deadline=_deadline(now, deadline, kind, parent),
-            hops=_hops(parent),
-            traceparent=parent.traceparent if parent else "",
-        )
-        await self.broker.publish(message)
+        with Sending(topic, message_id, parent.traceparent if parent else "") as span:
+            message = Message(
+                id=message_id,
+                call=message_id,
+                topic=topic,
+                skill=find_skill(registration, skill),
+                version=lane,
+                lane=lane,
+                body=to_json({} if input is None else input),
+                key=key,
+                run=message_id if kind == "run" else (parent.run if parent else ""),
+                parent=parent.id if parent else "",
+                tenant=owner,
+                principal=parent.principal if parent else self.principal,
+                session=session or (parent.session if parent else ""),
+                priority=priority,
+                created=now,
+                not_before=now + round(delay * 1000) if delay else 0,
+                deadline=_deadline(now, deadline, kind, parent),
+                hops=_hops(parent),
+                traceparent=span.traceparent(),
+            )
+            await self.broker.publish(message)
         return Call(self, message_id, topic)
 
     async def _route(self, topic: str, version: str, message_id: str) -> tuple[Registration, str]:

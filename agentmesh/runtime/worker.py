@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,7 @@ from agentmesh.runtime.context import BlockingContext, Context
 from agentmesh.runtime.reading import read_all
 from agentmesh.runtime.watch import watched
 from agentmesh.scheduling.retry import Again, Dead, after_raised, rule_for
+from agentmesh.trace.spans import Processing
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -127,12 +129,15 @@ class Worker:
 
     async def _work(self, attempt: Attempt) -> None:
         verdict: Verdict = None
-        try:
-            verdict = await self._attempt(attempt)
-        except asyncio.CancelledError:
-            attempt.reason = attempt.reason or "released"
-        if not attempt.concluded:
-            await self._finish(attempt, verdict)
+        with Processing(attempt.message, attempt.lease.attempt, self.name) as span:
+            try:
+                verdict = await self._attempt(attempt)
+            except asyncio.CancelledError:
+                attempt.reason = attempt.reason or "released"
+            if span.is_recorded:
+                _tell(span, attempt.reason, verdict)
+            if not attempt.concluded:
+                await self._finish(attempt, verdict)
 
     def _give_up(self, attempt: Attempt) -> None:
         """The handler goes on after it was cancelled: end the attempt without it."""
@@ -256,6 +261,20 @@ def _failed(error: Exception) -> Draft:
     return Draft("failed", {"error": name, "message": str(error)[:_MESSAGE]})
 
 
+def _tell(span: Processing, reason: str, verdict: Verdict) -> None:
+    """How the attempt ended, on its span."""
+    if isinstance(verdict, Draft):
+        span.set(agentmesh__outcome=verdict.type)
+        if verdict.type == "failed":
+            span.fail(verdict.data["error"], verdict.data["message"])
+    elif verdict is None:
+        span.set(agentmesh__outcome=reason or "dropped")
+    else:
+        error, following = verdict
+        span.set(agentmesh__outcome="retrying" if isinstance(following, Again) else "dead_lettered")
+        span.fail(error.partition(":")[0], error)
+
+
 async def _in_thread(function: Callable[[], Any]) -> Any:
     """Run a plain function in a thread of its own, which does not keep the process alive if it hangs."""
     loop = asyncio.get_running_loop()
@@ -277,5 +296,6 @@ async def _in_thread(function: Callable[[], Any]) -> Any:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(finish, value, error)
 
-    threading.Thread(target=run, name="agentmesh-handler", daemon=True).start()
+    run_here = contextvars.copy_context().run
+    threading.Thread(target=run_here, args=(run,), name="agentmesh-handler", daemon=True).start()
     return await future

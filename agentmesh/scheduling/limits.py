@@ -50,21 +50,9 @@ class Use:
         self.running = 0
         self._deep: dict[int, int] = {}
 
-    def begin(self, depth: int) -> None:
-        """A task of that depth runs."""
-        self.running += 1
-        if depth:
-            self._deep[depth] = self._deep.get(depth, 0) + 1
-
-    def end(self, depth: int) -> None:
-        """It runs no more."""
-        self.running -= 1
-        if depth:
-            left = self._deep[depth] - 1
-            if left:
-                self._deep[depth] = left
-            else:
-                del self._deep[depth]
+    def deepen(self, depth: int, more: int) -> None:
+        """Of those that run, so many more are `depth` deep."""
+        self._deep[depth] = self._deep.get(depth, 0) + more
 
     def at(self, depth: int) -> int:
         """How many run at this depth and deeper."""
@@ -83,10 +71,11 @@ class Use:
 class Account:
     """A tenant over all topics: what was set for it, what it uses, and the topics in which it was barred."""
 
-    __slots__ = ("barred", "bucket", "tenant", "use")
+    __slots__ = ("barred", "bucket", "highest", "tenant", "use")
 
     def __init__(self, tenant: Tenant) -> None:
         self.tenant = tenant
+        self.highest = tenant.highest
         self.use = Use()
         self.bucket: Bucket | None = None
         self.barred: dict[str, None] = {}
@@ -94,6 +83,7 @@ class Account:
     def set(self, tenant: Tenant, now: int) -> None:
         """What holds from now on."""
         self.tenant = tenant
+        self.highest = tenant.highest
         self.bucket = renewed(self.bucket, tenant.rate, now)
 
 
@@ -136,7 +126,7 @@ def check_delivery(delivery: Delivery) -> None:
     quota = delivery.quota
     if not 0 <= quota.total <= _MOST or not 0 <= quota.per_tenant <= _MOST:
         raise ConfigError(f"{quota!r}: a quota is a number of tasks, 0 for no limit.")
-    if not delivery.aging >= 0:
+    if not 0 <= delivery.aging <= _MOST:
         raise ConfigError(f"Delivery(aging={delivery.aging!r}): use seconds, 0 for never.")
     _check_rate(delivery.rate)
 

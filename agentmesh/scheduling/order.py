@@ -131,8 +131,8 @@ class Waiting:
         line.size += 1
         if line.size == 1:
             self._open(line)
-        elif line.positions[0] == position and line in self._opened:
-            self._date(line)
+        if (line.dated is None or since < line.dated) and line.positions[0] == position and line in self._opened:
+            self._date(line, since)
 
     def remove(self, position: int) -> None:
         """Take it out, if it is there."""
@@ -158,6 +158,9 @@ class Waiting:
         `may(tenant, depth)` says whether a task of the tenant may start; where it may not, the tenant is barred to
         that depth until `release`.
         """
+        if len(self._opened) == 1 and may is None and not floor:  # the usual case
+            (line,) = self._opened
+            return self._take_head(line) if line.lane in lanes else None
         while self._opened:
             line, ring = self._next(lanes, now, floor)
             if line is None:
@@ -176,7 +179,7 @@ class Waiting:
             share.barred = 0
             for line in share.lines.values():
                 if line.size and line not in self._opened:
-                    self._open(line, new=False)
+                    self._reopen(line)
 
     def release_all(self) -> None:
         """Let every tenant take part again."""
@@ -197,27 +200,12 @@ class Waiting:
                     self._close(line)
                 line.base, line.level, line.dated = base, self._levels[line.lane][base], None
                 if was_open:
-                    self._open(line, new=False)
+                    self._reopen(line)
 
-    def _next(self, lanes: tuple[str, ...], now: int, floor: int) -> tuple[Line | None, Ring[Share] | None]:
-        """The line whose head is next, and the ring in which that is its tenant's turn."""
-        if floor:  # seldom: a topic that is full, and tasks that its own tasks wait for
-            deep = [line for line in self._opened if line.depth >= floor and line.lane in lanes]
-            return max(deep, key=lambda line: self._rank(line, now), default=None), None
-        if len(self._opened) == 1:
-            (line,) = self._opened
-            return (line if line.lane in lanes else None), None
-        lowest = self._lowest(lanes, now)
-        if lowest < 0:
-            return None, None
-        ring = self._rings.get((lanes, lowest)) or self._new_ring(lanes, lowest)
-        share = ring.next()
-        assert share is not None, "whatever is open has joined"
-        fitting = (line for line in share.opened if line.lane in lanes)
-        return max(fitting, key=lambda line: self._rank(line, now)), ring
-
-    def _lowest(self, lanes: tuple[str, ...], now: int) -> int:
-        """The lowest base priority that has reached the highest level; −1 if there is nothing in these lanes."""
+    def lowest(self, lanes: tuple[str, ...], now: int) -> int:
+        """The lowest priority whose tasks have reached the highest level, with which tenants take part; −1 if nothing
+        does in these lanes.
+        """
         found = highest = -1
         for base in range(HIGHEST, -1, -1):
             for lane in lanes:
@@ -230,6 +218,23 @@ class Waiting:
                 if level >= highest:
                     found, highest = base, level
         return found
+
+    def _next(self, lanes: tuple[str, ...], now: int, floor: int) -> tuple[Line | None, Ring[Share] | None]:
+        """The line whose head is next, and the ring in which that is its tenant's turn."""
+        if floor:  # seldom: a topic that is full, and tasks that its own tasks wait for
+            deep = [line for line in self._opened if line.depth >= floor and line.lane in lanes]
+            return max(deep, key=lambda line: self._rank(line, now), default=None), None
+        if len(self._opened) == 1:
+            (line,) = self._opened
+            return (line if line.lane in lanes else None), None
+        lowest = self.lowest(lanes, now)
+        if lowest < 0:
+            return None, None
+        ring = self._rings.get((lanes, lowest)) or self._new_ring(lanes, lowest)
+        share = ring.next()
+        assert share is not None, "whatever is open has joined"
+        fitting = (line for line in share.opened if line.lane in lanes)
+        return max(fitting, key=lambda line: self._rank(line, now)), ring
 
     def _rank(self, line: Line, now: int) -> tuple[int, int]:
         head = self._head(line)
@@ -248,9 +253,9 @@ class Waiting:
         return positions[0]
 
     def _take_head(self, line: Line) -> int:
-        position = self._head(line)
-        heappop(line.positions)
-        del self._places[position]
+        position = heappop(line.positions)
+        while self._places.pop(position, None) is None:
+            position = heappop(line.positions)
         line.size -= 1
         line.share.served = True
         if not line.size:
@@ -271,10 +276,15 @@ class Waiting:
             share.served = False
         self._opened[line] = share.opened[line] = None
         line.level.open += 1
-        self._date(line)
         for ring in self._rings.values():
             if line.base >= ring.lowest and line.lane in ring.lanes:
                 ring.join(share, new=new and not share.served)
+
+    def _reopen(self, line: Line) -> None:
+        self._open(line, new=False)
+        since = self._places[self._head(line)][1]
+        if line.dated is None or since < line.dated:
+            self._date(line, since)
 
     def _close(self, line: Line) -> None:
         del self._opened[line]
@@ -289,21 +299,21 @@ class Waiting:
             self._close(line)
 
     def _new_ring(self, lanes: tuple[str, ...], lowest: int) -> Ring[Share]:
+        if len(self._rings) > _SPARE:  # of so many lanes: whose turn it was in each matters less than room
+            self._rings.clear()
         ring = self._rings[lanes, lowest] = Ring[Share](lanes, lowest)
         for line in self._opened:
             if line.base >= lowest and line.lane in lanes:
                 ring.join(line.share, new=not line.share.served)
         return ring
 
-    def _date(self, line: Line) -> None:
-        """Enter the line among the ages of its level, unless it is there with a key that is early enough."""
-        since = self._places[self._head(line)][1]
-        if line.dated is None or since < line.dated:
-            line.dated = since
-            level = line.level
-            heappush(level.ages, (since, line.number, line))
-            if len(level.ages) > 2 * level.open + _SPARE:
-                self._forget_ages(level)
+    def _date(self, line: Line, since: int) -> None:
+        """Enter the line among the ages of its level, with a key that is early enough."""
+        line.dated = since
+        level = line.level
+        heappush(level.ages, (since, line.number, line))
+        if len(level.ages) > 2 * level.open + _SPARE:
+            self._forget_ages(level)
 
     def _oldest(self, level: Level) -> int:
         """Since when the longest waiting head of the level waits."""

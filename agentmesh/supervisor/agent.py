@@ -19,6 +19,7 @@ from agentmesh.ids import child_call
 from agentmesh.runtime.agent import Agent, skill
 from agentmesh.runtime.context import Context
 from agentmesh.supervisor import session
+from agentmesh.trace.spans import executing, invoking, round_span
 
 _YES: Final = frozenset({"yes", "y", "ok", "approve", "approved", "是", "好", "可以", "同意", "批准"})
 
@@ -46,7 +47,8 @@ class Supervisor(Agent):
     @skill(tags=[PLANS])
     async def run(self, goal: str, *, ctx: Context) -> str:
         """Reach the goal and answer in its language."""
-        answer = await self._answer(goal, ctx)
+        with invoking(type(self).__name__, ctx.session):
+            answer = await self._answer(goal, ctx)
         if ctx.session:
             await session.finish(ctx.client, ctx.tenant, ctx.session, ctx.call_id, answer)
         return answer
@@ -56,13 +58,14 @@ class Supervisor(Agent):
         earlier = await _history(ctx)
         rounds: Rounds = []
         while True:
-            decision = await self._decide(goal, agents, rounds, earlier, ctx)
-            if decision.answer:
-                return decision.answer
-            outcomes: Sequence[Outcome] = ()
-            if decision.calls:
-                self._check_budget(rounds, decision)
-                outcomes = await self._carry_out(decision.calls, rounds, agents, ctx)
+            with round_span(len(rounds) + 1):
+                decision = await self._decide(goal, agents, rounds, earlier, ctx)
+                if decision.answer:
+                    return decision.answer
+                outcomes: Sequence[Outcome] = ()
+                if decision.calls:
+                    self._check_budget(rounds, decision)
+                    outcomes = await self._carry_out(decision.calls, rounds, agents, ctx)
             rounds.append((decision, outcomes))
 
     async def _decide(
@@ -110,7 +113,11 @@ class Supervisor(Agent):
                     refused = await _refused(call, ctx)
                     if refused:
                         return refused
-                return await _make(call, ctx)
+                with executing(f"{call.topic}.{call.skill}", call.id) as span:
+                    outcome = await _make(call, ctx)
+                    if outcome.type != "completed":
+                        span.fail(outcome.type, str(outcome.value))
+                return outcome
 
         return await asyncio.gather(*(carry_out(call) for call in calls))
 

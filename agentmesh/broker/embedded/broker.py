@@ -6,18 +6,21 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from agentmesh.broker.embedded.drafts import Encoded, check_text, encode
+from agentmesh.broker.blobs import LocalBlobs, MemoryBlobs
+from agentmesh.broker.embedded.drafts import Encoded, check_text, encode, encode_task
+from agentmesh.broker.embedded.health import Survey, examine, of_memory
 from agentmesh.broker.embedded.inboxes import EmbeddedInbox, Inboxes
 from agentmesh.broker.embedded.retention import Retention
 from agentmesh.broker.embedded.state import State
 from agentmesh.broker.embedded.store import Store
+from agentmesh.broker.embedded.sweep import Sweep
 from agentmesh.broker.embedded.tasks import LeaseRequest
 from agentmesh.broker.embedded.turns import Turns
 from agentmesh.clock import Clock, resolve
-from agentmesh.contracts import Append, Delivery, Health, Lease, LogInfo, Stored, Tenant, TopicStats
+from agentmesh.contracts import Append, Blobs, Delivery, Health, Lease, LogInfo, Stored, Tenant, TopicStats
 from agentmesh.errors import PayloadCorrupt
 from agentmesh.ids import check_lite_topic, check_topic, kind_of
-from agentmesh.message import CALL_DEADLINE, RUN_DEADLINE, Draft, Entry, Message, decode_message, encode_message
+from agentmesh.message import CALL_DEADLINE, RUN_DEADLINE, Draft, Entry, Message, decode_message
 from agentmesh.scheduling.limits import check_delivery, check_tenant
 from agentmesh.scheduling.order import ANY
 
@@ -32,7 +35,8 @@ class EmbeddedBroker:
     """A `Broker` over one `Store`, for the event loop it is made in.
 
     It is closed when `close` was called once for each of its `users`; `on_close` then lets go of the store.
-    `retention` bounds what the store takes (bytes; 0: any size).
+    `retention` bounds what the store takes (bytes; 0: any size). `blobs` is where the large bodies are that its rows
+    refer to; without it, beside the store's file.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class EmbeddedBroker:
         process: str = "",
         on_close: Callable[[], None] | None = None,
         retention: int = 0,
+        blobs: Blobs | None = None,
     ) -> None:
         self.users = 1
         self._ended = False
@@ -55,6 +60,8 @@ class EmbeddedBroker:
         self._retention = Retention(store, self._state.logs, self._is_needed, retention)
         self._listeners: dict[str, asyncio.Future[News]] = {}
         self._turns = Turns(store, self._state, clock, self._tell, self._upkeep)
+        self.blobs: Blobs = blobs or (LocalBlobs(store.path.parent) if store.path else MemoryBlobs())
+        self.sweep = Sweep(self.blobs, store, self._state, self._turns, clock)
 
     # Queue
 
@@ -226,7 +233,12 @@ class EmbeddedBroker:
         )
 
     async def health(self) -> Health:
-        raise NotImplementedError
+        self._turns.check_open()
+        now, path = self._clock.now(), self._store.path
+        found = await asyncio.to_thread(examine, path, now) if path else Survey()
+        found.facts["durability"] = "full" if self._store.full else "normal" if path else "none: in memory"
+        found.problems += of_memory(self._state, now)
+        return found.health()
 
     async def figures(self) -> Mapping[str, float]:
         self._turns.check_open()
@@ -242,6 +254,7 @@ class EmbeddedBroker:
         if self._ended:
             return
         self._ended = True
+        self.sweep.end()
         self._turns.close()
         for listener in self._listeners.values():
             resolve(listener, {})
@@ -284,7 +297,7 @@ class EmbeddedBroker:
             raise PayloadCorrupt(f"{message.id} has priority {message.priority}, and priorities are 0 to 9.")
         _check_time(message.deadline)
         _check_time(message.not_before)
-        return message, encode_message(message)
+        return message, encode_task(message)
 
     def _tell(self) -> None:
         """After a commit: wake the readers, and tell the workers about their leases."""
@@ -301,6 +314,8 @@ class EmbeddedBroker:
 
     def _upkeep(self) -> bool:
         self._state.expired = self._retention.step(self._state.now, self._state.changes)
+        if not self._retention.more:
+            self.sweep.begin()
         return self._retention.more
 
     def _is_needed(self, lite_topic: str) -> bool:

@@ -2,21 +2,43 @@
 
 from collections.abc import Sequence
 
-from agentmesh.errors import PayloadCorrupt
+from agentmesh.errors import PayloadCorrupt, PayloadTooLarge
 from agentmesh.ids import body_digest
-from agentmesh.message import Draft, Message, encode_content
+from agentmesh.message import INLINE_LIMIT, Draft, Message, encode_content, encode_message, read_claim
 
 Encoded = list[tuple[str, str, bytes]]
 """Drafts ready to be written: id, type, content."""
 
 
 def encode(entries: Sequence[Draft]) -> Encoded:
-    """Raises `PayloadCorrupt` for what cannot be stored."""
+    """Raises `PayloadCorrupt` for what cannot be stored, `PayloadTooLarge` for what belongs in the blob store."""
+    encoded = []
     for draft in entries:
         if draft.id.startswith("@"):
             raise PayloadCorrupt(f"An entry's id cannot begin with '@': {draft.id!r}.")
         check_text(draft.id)
-    return [(draft.id, draft.type, encode_content(draft)) for draft in entries]
+        content = encode_content(draft)
+        if len(content) > INLINE_LIMIT:
+            raise too_large(f"A {draft.type!r} entry", len(content))
+        encoded.append((draft.id, draft.type, content))
+    return encoded
+
+
+def encode_task(message: Message) -> bytes:
+    """As `encode`, of a message."""
+    if message.blob:
+        read_claim(message.blob)
+    raw = encode_message(message)
+    if len(raw) > INLINE_LIMIT:
+        raise too_large(f"The message {message.id}", len(raw))
+    return raw
+
+
+def too_large(what: str, size: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"{what} has {size:,} bytes, and the broker takes {INLINE_LIMIT:,}. Through `Mesh` large inputs, results, "
+        "artifacts and entries of one's own go to the blob store; shorten what this is, or put it there."
+    )
 
 
 def check_text(text: str) -> None:
@@ -30,7 +52,11 @@ def check_text(text: str) -> None:
 
 def identity(message: Message) -> tuple[str, str, str]:
     """What must be the same for a message to be the one that was published before: topic, skill, digest."""
-    return message.topic, message.skill, body_digest(message.body)
+    return message.topic, message.skill, _digest(message)
+
+
+def _digest(message: Message) -> str:
+    return message.blob or body_digest(message.body)
 
 
 def submitted(message: Message, highest: int) -> bytes:
@@ -49,7 +75,7 @@ def submitted(message: Message, highest: int) -> bytes:
         "principal": message.principal,
         "session": message.session,
         "parent": message.parent,
-        "digest": body_digest(message.body),
+        "digest": _digest(message),
     }
     if message.priority > highest:
         told |= {"priority": highest, "wished": message.priority}

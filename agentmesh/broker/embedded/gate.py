@@ -8,14 +8,10 @@ from agentmesh.scheduling.limits import Use, check_room, has_room
 
 
 class Gate:
-    """Stands between what waits and the workers, where there are limits."""
+    """Stands between what waits and the workers where a topic `is_limited` or tenants are (`Tasks.limiting`)."""
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
-
-    def limits(self, topic: Topic) -> bool:
-        """Whether there is any limit on the topic's tasks; without, nothing here needs to be asked."""
-        return topic.is_limited or self._tasks.limiting
 
     def take(self, topic: Topic, lanes: tuple[str, ...], now: int) -> int | None:
         """The next task that may begin. What must wait for a token is woken by a timer; what must wait for room, by
@@ -54,9 +50,8 @@ class Gate:
         more: dict[Use, int] = dict.fromkeys(leaving.uses, -1) if leaving else {}
         for message in coming:
             topic, uses = self._tasks.topics[message.topic], self._tasks.uses(message)
-            if self.limits(topic):
-                in_topic, of_tenant, in_all = (use.unfinished + more.get(use, 0) for use in uses)
-                tenant = self._tasks.account(message.tenant).tenant
-                check_room(topic.name, topic.delivery.quota, tenant, (in_topic, of_tenant, in_all))
+            in_topic, of_tenant, in_all = (use.unfinished + more.get(use, 0) for use in uses)
+            tenant = self._tasks.account(message.tenant).tenant
+            check_room(topic.name, topic.delivery.quota, tenant, (in_topic, of_tenant, in_all))
             for use in uses:
                 more[use] = more.get(use, 0) + 1

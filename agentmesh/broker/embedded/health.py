@@ -6,10 +6,11 @@ without having it moved. What only the host knows, `of_memory` adds.
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agentmesh.broker.embedded.store import SCHEMA_VERSION, SQL
 from agentmesh.broker.process import is_dead, pid_of
@@ -33,17 +34,26 @@ _STEPS: Final = 20_000
 """Of SQLite's virtual machine between two looks at the time: about a millisecond."""
 
 _FEW: Final = 5
-_TASKS: Final = 1000
-_MEND: Final = "Stop what uses it, copy the folder, then `sqlite3 {} .recover | sqlite3 recovered.db`."
+_OLDEST: Final = "select position, message from task order by position limit 500"
+_NEWEST: Final = "select position, message from task order by position desc limit 500"
+_MEND: Final = "Stop what uses it, copy the folder, then: sqlite3 {} .recover | sqlite3 recovered.db"
 
 Facts = dict[str, str | int | float]
 
 
+class Problem(NamedTuple):
+    """What is wrong, and what to do about it."""
+
+    text: str
+    fix: str
+
+
 class Survey:
-    """What was found so far."""
+    """What was found so far. `damage` is what cannot be read; `problems` can be dealt with while all goes on."""
 
     def __init__(self) -> None:
-        self.problems: list[str] = []
+        self.damage: list[Problem] = []
+        self.problems: list[Problem] = []
         self.facts: Facts = {}
         self.cut: list[str] = []
 
@@ -51,7 +61,7 @@ class Survey:
         """All of it."""
         if self.cut:
             self.facts["cut short"] = f"{', '.join(self.cut)} (looked at for {PATIENCE:g} s)"
-        return Health(self.problems, self.facts)
+        return Health([" ".join(each) for each in (*self.damage, *self.problems)], self.facts)
 
 
 def survey(path: Path, now: int, patience: float = PATIENCE) -> Survey:
@@ -110,14 +120,12 @@ def _describe(db: sqlite3.Connection, path: Path, found: Survey) -> None:
     version = db.execute("pragma user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise ValueError(f"schema {version} is of a newer agentmesh; this one knows up to {SCHEMA_VERSION}")
-    size = db.execute("pragma page_size").fetchone()[0]
-    pages = db.execute("pragma page_count").fetchone()[0]
     wal = path.with_name(f"{path.name}-wal")
     found.facts |= {
         "schema": version,
-        "pages": pages,
+        "pages": db.execute("pragma page_count").fetchone()[0],
         "free pages": db.execute("pragma freelist_count").fetchone()[0],
-        "file bytes": pages * size,
+        "file bytes": path.stat().st_size,
         "wal bytes": wal.stat().st_size if wal.exists() else 0,
     }
     if version == SCHEMA_VERSION:
@@ -135,18 +143,17 @@ def _check_pages(looks: Looks, path: Path) -> None:
     tables = [row[0] for row in db.execute("select name from sqlite_master where type = 'table' order by name")]
 
     def check(table: str) -> None:
-        said = [row[0] for row in db.execute(f"pragma quick_check('{table}', {_FEW})")]
+        said = [row[0] for row in db.execute(f"pragma quick_check('{table}')")][:_FEW]
         if said != ["ok"]:
             damaged[table] = "; ".join(" ".join(each.split()) for each in said)
 
     for table in tables:
-        checked += looks.at(f"pages of {table}", lambda table=table: check(table))
+        checked += looks.at(f"pages of {table}", partial(check, table))
         if table not in damaged and f"pages of {table}" in found.facts:
             damaged[table] = str(found.facts.pop(f"pages of {table}"))
     for table, said in damaged.items():
-        found.problems.append(
-            f"Table {table} is damaged ({said[:300]}). The others can be read. {_MEND.format(path)}"
-        )
+        text = f"Table {table} is damaged ({said[:300]}). The others can be read."
+        found.damage.append(Problem(text, _MEND.format(path)))
     whole = f"{checked} of {len(tables)} tables" if len(found.cut) > cut else "every table"
     found.facts["integrity"] = f"damaged: {', '.join(damaged)}" if damaged else f"{whole} checked"
 
@@ -188,25 +195,25 @@ def _leases(db: sqlite3.Connection, found: Survey) -> None:
         return
     for holder, count in db.execute("select holder, count(*) from task where token <> '' group by holder").fetchall():
         if is_dead(holder):
-            found.problems.append(
-                f"{count} tasks are leased to pid {pid_of(holder)}, which is dead. The next host hands them out again: "
-                "any command on the mesh starts one."
+            text = f"{count} tasks are leased to pid {pid_of(holder)}, which is dead."
+            fix = (
+                "Whoever hosts hands them out again within seconds; if nobody does, any command on the mesh begins to."
             )
+            found.problems.append(Problem(text, fix))
 
 
 def _dead(db: sqlite3.Connection, found: Survey) -> None:
     dead = db.execute(SQL["count_dead"]).fetchall()
     found.facts["dead letters"] = sum(count for _, count in dead)
     for topic, count in dead:
-        found.problems.append(f"{topic} has {count} dead letters. `agentmesh dlq list {topic}` tells why.")
+        found.problems.append(Problem(f"{topic} has {count} dead letters.", f"agentmesh dlq list {topic} tells why."))
 
 
 def _logs_of_tasks(db: sqlite3.Connection, found: Survey) -> None:
     """The oldest and the newest tasks: can they be read, and is their log there?"""
     lost, unread = [], []
     rows: list[tuple[int, bytes]] = []
-    for order in ("", "desc"):
-        query = f"select position, message from task order by position {order} limit {_TASKS // 2}"
+    for query in (_OLDEST, _NEWEST):
         rows += db.execute(query).fetchall()
     for position, raw in dict(rows).items():
         try:
@@ -217,13 +224,12 @@ def _logs_of_tasks(db: sqlite3.Connection, found: Survey) -> None:
         if not db.execute("select 1 from lite_topic where name = ?", (message.log,)).fetchone():
             lost.append(message.id)
     if unread:
-        found.problems.append(
-            f"{len(unread)} tasks cannot be read and are left out: positions {_some(unread)}. A newer agentmesh may "
-            "have written them: upgrade."
-        )
+        text = f"{len(unread)} tasks cannot be read and are left out: positions {_some(unread)}."
+        found.problems.append(Problem(text, "A newer agentmesh may have written them: upgrade."))
     if lost:
+        text = f"{len(lost)} tasks have lost their log: {_some(lost)}."
         found.problems.append(
-            f"{len(lost)} tasks have lost their log: {_some(lost)}. `agentmesh cancel ID` ends such a call."
+            Problem(text, "They are worked on, but nobody can wait for them: start those calls again.")
         )
 
 
@@ -245,14 +251,11 @@ def _lite_topics(db: sqlite3.Connection, found: Survey) -> None:
     found.facts["LiteTopics"] = db.execute("select count(*) from lite_topic").fetchone()[0]
     beheaded = [row[0] for row in db.execute(_WITHOUT_BEGINNING)]
     if beheaded:
-        found.problems.append(
-            f"LiteTopics without their first entry: {_some(beheaded)}. What they hold cannot be used; they go when "
-            "their time is over."
-        )
+        text = f"LiteTopics without their first entry: {_some(beheaded)}."
+        found.problems.append(Problem(text, "What they hold cannot be used; they go when their time is over."))
     if found.facts["schema"] == SCHEMA_VERSION and (orphans := [str(row[0]) for row in db.execute(_OF_NOBODY)]):
-        found.problems.append(
-            f"Entries that belong to no LiteTopic: numbers {_some(orphans)}. They only take room."
-        )
+        text = f"Entries that belong to no LiteTopic: numbers {_some(orphans)}."
+        found.problems.append(Problem(text, "They only take room: nothing has to be done."))
 
 
 def _blobs(db: sqlite3.Connection, found: Survey) -> None:
@@ -265,27 +268,30 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_FEW]) + (", …" if len(names) > _FEW else "")
 
 
-def of_memory(state: "State", now: int) -> list[str]:
+def of_memory(state: "State", now: int) -> list[Problem]:
     """Problems that only the host knows of: leases beyond their end, tasks that nobody asks for."""
     problems = []
     late = [task for task in state.tasks.by_token.values() if task.expires < now - LATE]
     if late:
-        problems.append(
-            f"{len(late)} leases are held beyond their end, the first by worker {late[0].worker or 'unknown'}: "
-            f"{_some([task.message.id for task in late])}. End the host; the next one hands them out again."
+        calls = _some([task.message.id for task in late])
+        text = (
+            f"{len(late)} leases are held beyond their end, the first by worker {late[0].worker or 'unknown'}: {calls}."
         )
+        problems.append(Problem(text, "End the host: the next one hands them out again."))
     for topic in state.tasks.topics.values():
         since = topic.waiting.oldest()
         if since is not None and now - since > OLD and not topic.requests and not topic.use.running:
-            problems.append(
-                f"{topic.name}: {topic.use.unfinished} tasks wait, the oldest for {span(now - since)}, and no worker "
-                "asks for them. `agentmesh up` with its agent serves them."
-            )
+            count = topic.use.unfinished
+            text = f"{topic.name}: {count} tasks wait, the oldest for {span(now - since)}, and no worker asks for them."
+            problems.append(Problem(text, "agentmesh up, in the folder of its agent, serves them."))
     return problems
 
 
-def merged(found: Survey, more: Sequence[str], facts: Mapping[str, Any]) -> Health:
-    """The health of a store with what its host knows."""
-    found.problems += more
-    found.facts |= facts
-    return found.health()
+def examine(path: Path, now: int) -> Survey:
+    """As `survey`; that the file cannot be read at all is what is found then."""
+    try:
+        return survey(path, now)
+    except (sqlite3.Error, ValueError) as error:
+        found = Survey()
+        found.damage.append(Problem(f"{path} cannot be read: {error}.", _MEND.format(path)))
+        return found

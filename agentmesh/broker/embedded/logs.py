@@ -81,8 +81,10 @@ class Logs:
 
     def find(self, name: str) -> LogState | None:
         """The LiteTopic, if it exists, kept in memory from now on."""
-        log = self.look(name)
+        log = self._logs.get(name)
         if log is not None:
+            self._logs.move_to_end(name)
+        elif log := self._load(name):
             self._logs[name] = log
         return log
 
@@ -92,6 +94,9 @@ class Logs:
         if log is not None:
             self._logs.move_to_end(name)
             return log
+        return self._load(name)
+
+    def _load(self, name: str) -> LogState | None:
         if name > self._newest_call and _TIMED_CALL.match(name):
             return None
         rows = self._store.query("find_lite_topic", name)

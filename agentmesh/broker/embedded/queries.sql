@@ -44,6 +44,17 @@ insert into ended (lite_topic) values (?);
 delete from ended where lite_topic = ?;
 -- name: delete_lite_topic
 delete from lite_topic where name = ?;
+-- name: delete_blob
+delete from blob where digest = ?;
+-- name: insert_blob
+insert into blob (digest, size, released) values (?, ?, 0) on conflict (digest) do update set released = 0;
+-- name: insert_blob_reference
+insert or ignore into blob_reference (lite_topic, digest) values (?, ?);
+-- name: delete_blob_reference
+delete from blob_reference where lite_topic = ? and digest = ?;
+-- name: release_blob
+update blob set released = ?
+ where digest = ? and not exists (select 1 from blob_reference r where r.digest = blob.digest);
 
 -- name: topics
 select name, delivery from topic;
@@ -82,17 +93,16 @@ select l.name, l.title, (select max(offset) + 1 from entry where lite_topic = l.
        (select time from entry where lite_topic = l.id order by offset desc limit 1)
   from lite_topic l where l.name >= ? and l.name < ? order by l.name limit ?;
 -- name: expired_lite_topics
-select l.name, l.id, (select max(offset) + 1 from entry where lite_topic = l.id)
-  from lite_topic l where l.expires < ? order by l.expires limit ?;
+select name, id from lite_topic where expires < ? order by expires limit ?;
+-- name: entry_sizes
+select offset, length(content) from entry where lite_topic = ? order by offset;
 -- name: oldest_lite_topics
-select l.expires, l.name, l.id, e.offset + 1, e.time
+select l.expires, l.name, l.id, e.time
   from lite_topic l join entry e
     on e.lite_topic = l.id and e.offset = (select max(offset) from entry where lite_topic = l.id)
  where (l.expires, l.name) > (?, ?) order by l.expires, l.name limit ?;
 -- name: ended
-select e.lite_topic, (select min(offset) from entry where lite_topic = e.lite_topic),
-       (select max(offset) from entry where lite_topic = e.lite_topic)
-  from ended e order by e.lite_topic limit 1;
+select lite_topic from ended order by lite_topic limit 1;
 -- name: room
 select page_count * page_size, freelist_count * page_size
   from pragma_page_count, pragma_freelist_count, pragma_page_size;
@@ -118,5 +128,13 @@ select replies from client where name = ?;
 select name from client where seen < ? limit ?;
 -- name: tenants
 select policy from tenant order by name;
+-- name: blob_references
+select digest from blob_reference where lite_topic = ? limit ?;
+-- name: released_blobs
+select digest from blob where released > 0 and released < ? order by released limit ?;
+-- name: known_blobs
+select digest from blob where digest in (select value from json_each(?));
+-- name: blobs
+select digest, size from blob;
 -- name: probe
 update probe set written = ?;

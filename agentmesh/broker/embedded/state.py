@@ -12,6 +12,7 @@ import msgspec
 from agentmesh.broker.embedded.drafts import Encoded, encode, identity, submitted
 from agentmesh.broker.embedded.gate import Gate
 from agentmesh.broker.embedded.logs import Logs, LogState
+from agentmesh.broker.embedded.references import refer_to_body, refer_to_data, release
 from agentmesh.broker.embedded.store import Changes, Store
 from agentmesh.broker.embedded.tasks import LeaseRequest, Task, Tasks, Topic
 from agentmesh.clock import resolve
@@ -129,6 +130,7 @@ class State:
         position = self.tasks.new_position()
         self.changes.insert_dead.append((position, message.topic, self.now, task.attempt, reason, raw))
         self.changes.grow(1, len(raw))
+        refer_to_body(-position, message.blob, self.changes)
         self._drop(task)
         self._write_all(message.log, entries)
 
@@ -148,8 +150,10 @@ class State:
 
     def grant(self) -> None:
         """Match workers that wait with tasks that wait, until one of both or the transaction's room runs out."""
-        offers, self.offers = self.offers | self.tasks.resumed, {}
-        self.tasks.resumed.clear()
+        if self.tasks.resumed:
+            self.offers.update(self.tasks.resumed)
+            self.tasks.resumed.clear()
+        offers, self.offers = self.offers, {}
         for name in offers:
             if name in self.tasks.topics:
                 self._grant_topic(self.tasks.topics[name])
@@ -168,7 +172,7 @@ class State:
 
     def _grant_request(self, topic: Topic, request: LeaseRequest) -> None:
         granted: list[Lease] = []
-        limited = self.gate.limits(topic)
+        limited = self.tasks.limiting or topic.is_limited
         while len(granted) < request.limit and self.changes.rows < MAX_ROWS:
             if limited:
                 position = self.gate.take(topic, request.lanes, self.now)
@@ -242,14 +246,15 @@ class State:
         topic = self.topic(message.topic)
         if self._is_known(message):
             return False
-        if self.gate.limits(topic):
+        account = self.tasks.account(message.tenant)
+        if self.tasks.limiting or topic.is_limited:
             self.gate.check([message])
-        highest = self.tasks.account(message.tenant).tenant.highest
         log = self.logs.create(message.log, "", message.deadline, self.now, self.changes)
-        self._write(log, "", submitted(message, highest))
+        self._write(log, "", submitted(message, account.highest))
         task = self.tasks.add(message, self.now)
         self.changes.insert_task.append((task.position, topic.name, message.not_before, raw))
         self.changes.grow(1, len(raw))
+        refer_to_body(log.id, message.blob, self.changes)
         self.offers[topic.name] = None
         return True
 
@@ -342,6 +347,8 @@ class State:
             self._check_publishes(publishes)
         self.changes.delete_dead.extend((position,) for position in there)
         self.changes.rows += len(there)
+        for position in there:
+            release(-position, self._store, self.now, self.changes)
         for message, raw in publishes:
             self.publish(message, raw)
         return len(there)
@@ -372,6 +379,7 @@ class State:
 
     def _write(self, log: LogState, entry_id: str, content: bytes) -> int:
         self.written[log.name] = None
+        refer_to_data(log.id, content, self.changes)
         return self.logs.append(log, entry_id, content, self.now, self.changes)
 
     def _cancel(self, log: str) -> None:

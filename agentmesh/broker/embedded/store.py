@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
@@ -42,6 +42,11 @@ _WRITES: Final = (
     "delete_dead",
     "upsert_client",
     "delete_client",
+    "delete_blob",
+    "insert_blob",
+    "insert_blob_reference",
+    "delete_blob_reference",
+    "release_blob",
 )
 
 
@@ -86,6 +91,11 @@ class Changes:
     delete_dead: list[tuple[Any, ...]]
     upsert_client: list[tuple[Any, ...]]
     delete_client: list[tuple[Any, ...]]
+    delete_blob: list[tuple[Any, ...]]
+    insert_blob: list[tuple[Any, ...]]
+    insert_blob_reference: list[tuple[Any, ...]]
+    delete_blob_reference: list[tuple[Any, ...]]
+    release_blob: list[tuple[Any, ...]]
 
     def __init__(self) -> None:
         for name in _WRITES:
@@ -128,6 +138,17 @@ class Store:
         """All rows of the named query."""
         try:
             return self._db.execute(SQL[name], arguments).fetchall()
+        except sqlite3.Error as error:
+            raise self._unavailable(error) from error
+
+    def scan(self, name: str, *arguments: Any) -> Generator[tuple[Any, ...], None, None]:
+        """The rows of the named query, one by one, up to where the caller stops: within a turn."""
+        try:
+            cursor = self._db.execute(SQL[name], arguments)
+            try:
+                yield from cursor
+            finally:
+                cursor.close()
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
 

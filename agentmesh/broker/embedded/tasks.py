@@ -27,12 +27,14 @@ Uses = tuple[Use, Use, Use]
 class Task:
     """A message that is not acknowledged, with what its row says and, while it is leased, by whom and until when.
 
-    `since` is when it began to wait (ms); `uses` count it: those of its topic, of its tenant there, of its tenant.
+    `depth` is how many calls are above it, `since` when it began to wait (ms); `uses` count it: those of its topic, of
+    its tenant there, of its tenant.
     """
 
     __slots__ = (
         "attempt",
         "cancelled",
+        "depth",
         "expires",
         "holder",
         "lost",
@@ -51,16 +53,12 @@ class Task:
         self.position = position
         self.message = message
         self.not_before = not_before
+        self.depth = min(message.hops, DEEPEST)
         self.since = since
         self.uses = uses
         self.attempt = self.lost = self.raised = self.expires = 0
         self.token = self.worker = self.holder = ""
         self.cancelled = self.trimmed = False
-
-    @property
-    def depth(self) -> int:
-        """How many calls are above it."""
-        return min(self.message.hops, DEEPEST)
 
     def update_row(self) -> tuple[int, str, str, int, int, int, int]:
         """The arguments of `update_task`."""
@@ -247,7 +245,10 @@ class Tasks:
         self.by_token[token] = task
         self.leases.set(token, expires)
         for use in task.uses:
-            use.begin(task.depth)
+            use.running += 1
+        if task.depth:
+            for use in task.uses:
+                use.deepen(task.depth, 1)
 
     def renew(self, task: Task, expires: int) -> None:
         task.expires = expires
@@ -259,18 +260,15 @@ class Tasks:
         del self.by_token[task.token]
         self.leases.remove(task.token)
         for use in task.uses:
-            use.end(task.depth)
+            use.running -= 1
+        if task.depth:
+            for use in task.uses:
+                use.deepen(task.depth, -1)
         task.token = task.holder = ""
-        self._make_room(task.message)
-
-    def _make_room(self, message: Message) -> None:
-        """One less runs: those who were barred may go on."""
-        topic = self.topics[message.topic]
-        if topic.delivery.quota.total:
+        topic = self.topics[task.message.topic]
+        if self.limiting or topic.is_limited:  # one less runs: those who were barred may go on
             self.resumed[topic.name] = None
-        account = self.accounts[message.tenant]
-        if account.barred:
-            self.release(account)
+            self.release(self.accounts[task.message.tenant])
 
     def release(self, account: Account) -> None:
         """Let the tenant take part again wherever it was barred."""
@@ -291,15 +289,15 @@ class Tasks:
         del self.by_log[task.message.log]
         for use in task.uses:
             use.unfinished -= 1
-        self._forget_idle(task)
+        if len(self.accounts) > _IDLE_TENANTS:
+            self._forget_idle(task)
         if not task.trimmed:
             self._bodies -= len(task.message.body)
 
     def _forget_idle(self, task: Task) -> None:
         """Of many tenants, keep those who have something in hand."""
-        in_all = task.uses[2]
         tenant = task.message.tenant
-        if not in_all.unfinished and len(self.accounts) > _IDLE_TENANTS and tenant not in self.tenants:
+        if not task.uses[2].unfinished and tenant not in self.tenants:
             del self.accounts[tenant]
             for topic in self.topics.values():
                 topic.of_tenant.pop(tenant, None)

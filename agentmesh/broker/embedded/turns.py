@@ -25,7 +25,7 @@ Told = list[tuple[Waiter, Any, BaseException | None]]
 
 _ROWS_OF_AN_OPERATION: Final = 4
 _UPKEEP: Final = 60_000
-_AGAIN: Final = 10
+_AGAIN: Final = 5
 _STALL: Final = 100
 _RELIEF: Final = 1000
 _PAUSE: Final = 1000

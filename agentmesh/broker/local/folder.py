@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
+from weakref import WeakSet
 
 from agentmesh.broker.process import pid_of
 from agentmesh.errors import BrokerUnavailable
@@ -17,6 +18,8 @@ SOCKET: Final = "socket"
 _NETWORK: Final = frozenset({"afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "lustre", "nfs", "nfs4", "smb3"})
 _PATH_LIMIT: Final = 100
 """Of a Unix socket's address: 108 bytes on Linux, 104 elsewhere (unix(7))."""
+
+_sockets: Final[WeakSet[socket.socket]] = WeakSet()
 
 Kind = Literal["program", "child"]
 """Who hosts: a program in its own loop, or the child that runs no user code."""
@@ -73,12 +76,15 @@ class Folder:
             descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{kind} {process}\n".encode(), 0)
+                os.close(os.open(self.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite's own follow it
             except BlockingIOError:
                 os.close(descriptor)
                 return None
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{kind} {process}\n".encode(), 0)
-            os.close(os.open(self.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite's own follow it
+            except BaseException:
+                os.close(descriptor)
+                raise
             return Lock(descriptor)
 
     def is_free(self) -> bool:
@@ -108,6 +114,7 @@ class Folder:
     def listen(self) -> socket.socket:
         """The folder's socket, bound, for its owner alone. Whoever holds the lock may have it."""
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        _sockets.add(server)
         try:
             with self._explained(), self._address() as address:
                 with contextlib.suppress(FileNotFoundError):
@@ -125,6 +132,7 @@ class Folder:
     def connect(self) -> socket.socket:
         """A connection to whoever listens. Raises `OSError` if nobody does."""
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        _sockets.add(client)
         try:
             with self._address() as address:
                 client.setblocking(False)
@@ -162,6 +170,26 @@ class Folder:
                 f"{self.path} cannot hold a mesh: {error.strerror}. "
                 "Name a folder that can be written, with --mesh local://DIR."
             ) from error
+
+
+def disown_sockets() -> None:
+    """In a forked child: let go of the parent's sockets, so that they close when the parent dies. Their numbers stay
+    taken, since what was inherited with them may close them again."""
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for each in list(_sockets):
+        if each.fileno() >= 0:
+            os.dup2(nothing, each.fileno(), inheritable=False)
+    os.close(nothing)
+
+
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """The pid and the user of the process at the other side, that called connect or listen (unix(7), SO_PEERCRED); 0
+    and ours where the system does not tell."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return 0, os.getuid()
+    raw = connection.getsockopt(socket.SOL_SOCKET, option, 12)
+    return int.from_bytes(raw[:4], "little", signed=True), int.from_bytes(raw[4:8], "little", signed=True)
 
 
 def _refuse_network(path: Path) -> None:

@@ -127,8 +127,8 @@ class Host:
 
     def request(self, session: Session, raw: bytes) -> None:
         """Do what a record asks for. Raises `Rubbish`."""
-        number, low, name, arguments = read_request(raw)
-        session.confirm(low)
+        number, seen, name, arguments = read_request(raw)
+        session.confirm(seen)
         if number in session.replies:
             session.answer(number, self._operations.recall(session.replies[number]))
         elif number not in session.open:

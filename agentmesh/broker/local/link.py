@@ -17,6 +17,7 @@ from agentmesh.broker.local.spawn import Spawner
 from agentmesh.broker.local.wire import (
     MAGIC,
     PROTOCOL,
+    WRITES,
     Hello,
     Records,
     Rubbish,
@@ -49,9 +50,12 @@ _FAILS: Final = object()
 class Pending:
     """A request that is not answered yet."""
 
-    __slots__ = ("future", "otherwise", "read", "record")
+    __slots__ = ("future", "otherwise", "read", "record", "writes")
 
-    def __init__(self, raw: bytes, future: "asyncio.Future[Any]", read: Callable[[Any], Any], otherwise: Any) -> None:
+    def __init__(
+        self, raw: bytes, future: "asyncio.Future[Any]", read: Callable[[Any], Any], otherwise: Any, writes: bool
+    ) -> None:
+        self.writes = writes
         self.record = raw
         self.future = future
         self.read = read
@@ -89,6 +93,7 @@ class Link:
         self._pid = os.getpid()
         self._next = 1
         self._open: dict[int, Pending] = {}
+        self._seen: list[int] = []
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._welcome: asyncio.Future[Welcome] | None = None
@@ -112,7 +117,7 @@ class Link:
         self._next += 1
         future: asyncio.Future[Any] = self._loop.create_future()
         raw = self._record(number, operation, arguments)
-        self._open[number] = Pending(raw, future, read, otherwise)
+        self._open[number] = Pending(raw, future, read, otherwise, operation in WRITES)
         if self._transport:
             self._send(raw)
         elif not self._connecting:
@@ -132,6 +137,12 @@ class Link:
                 self._on_orphan(future.result())  # it came just before
             self._cancel(number)
             raise
+
+    def tell(self, operation: str, arguments: Sequence[Any]) -> None:
+        """Say something that needs no answer. When nobody is there, it is said by `restore`."""
+        self.check_open()
+        if self._transport:
+            self._send(self._record(0, operation, arguments))
 
     def check_open(self) -> None:
         if self.closed:
@@ -158,14 +169,15 @@ class Link:
         self._fail(BrokerUnavailable("This broker is closed."))
 
     def _record(self, number: int, operation: str, arguments: Sequence[Any]) -> bytes:
-        return record((number, next(iter(self._open), number), operation, arguments))
+        seen, self._seen = self._seen, []
+        return record((number, seen, operation, arguments))
 
     def _cancel(self, number: int) -> None:
         pending = self._open.get(number)
         if pending is None:
             return
         if self._transport:
-            self._send(self._record(0, "cancel", (number,)))
+            self.tell("cancel", (number,))
         elif not pending.keep:
             del self._open[number]
 
@@ -196,6 +208,8 @@ class Link:
             pending = self._open.pop(number, None)
             if pending is None:
                 continue
+            if pending.writes:
+                self._seen.append(number)
             if not pending.future.done():
                 self._settle(pending, well, value)
             elif pending.keep and well:
@@ -296,15 +310,14 @@ class Link:
     def _begin(self, transport: asyncio.Transport) -> None:
         """A host is there: tell it what it has to know, then ask again what is open."""
         self._transport = transport
-        low = next(iter(self._open), self._next)
-        for operation, arguments in self._restore():
-            transport.write(record((self._next, low, operation, arguments)))
+        for operation, arguments in (("keep", (list(self._open),)), *self._restore()):
+            transport.write(self._record(self._next, operation, arguments))
             self._next += 1
         for number, pending in list(self._open.items()):
             if not pending.future.cancelled():
                 transport.write(pending.record)
             elif pending.keep:
-                transport.write(pending.record + record((0, low, "cancel", (number,))))
+                transport.write(pending.record + self._record(0, "cancel", (number,)))
             else:
                 del self._open[number]
         self._quiet, self._heard = 0, True

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from agentmesh.broker.embedded.inboxes import EmbeddedInbox
 from agentmesh.broker.embedded.drafts import check_text
+from agentmesh.broker.embedded.inboxes import EmbeddedInbox
 from agentmesh.broker.embedded.tasks import LeaseRequest
 from agentmesh.broker.local.session import Answer, LeaseAnswer, Session, TurnAnswer
 from agentmesh.broker.local.wire import Appends, BatchRow, LeaseRow, Row, Rubbish, decoder
@@ -157,6 +157,11 @@ class Operations:
             waiting.cancel()
         session.answer(other, None)
 
+    def keep(self, session: Session, number: int, numbers: list[int]) -> None:
+        """All that the client still waits for, after a broken connection."""
+        session.keep(numbers)
+        session.answer(number, None)
+
     def claim(self, session: Session, number: int, tokens: list[str]) -> None:
         """Leases that this process holds since before this host."""
         tasks = self._state.tasks
@@ -304,6 +309,7 @@ OPERATIONS: Final = {
     ),
     "lease": Operation(tuple[list[str], int, float, str, list[str]], Operations.lease),
     "cancel": Operation(tuple[int], Operations.cancel),
+    "keep": Operation(tuple[list[int]], Operations.keep),
     "claim": Operation(tuple[list[str]], Operations.claim),
     "extend": Operation(tuple[str, list[str], float], Operations.extend),
     "declare": Operation(tuple[str, Delivery | None], Operations.declare),

@@ -277,7 +277,7 @@ class RemoteInbox:
 
     async def unsubscribe(self, lite_topic: str) -> None:
         self._interests().pop(lite_topic, None)
-        await self._link.ask("unsubscribe", (self._client, lite_topic), _NONE)
+        self._link.tell("unsubscribe", (self._client, check_lite_topic(lite_topic)))
 
     async def sync(self, interests: Mapping[str, int | None]) -> None:
         for name in interests:
@@ -307,7 +307,7 @@ class RemoteInbox:
         for name, offset in offsets.items():
             if name in interests:
                 interests[name] = offset
-        await self._link.ask("commit", (self._client, dict(offsets)), _NONE)
+        self._link.tell("commit", (self._client, dict(offsets)))
 
     async def close(self) -> None:
         self._has.inboxes.pop(self._client, None)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -10,7 +10,6 @@ from agentmesh.broker.local.wire import record, write_error
 from agentmesh.clock import Timer
 from agentmesh.contracts import Lease
 
-_MANY: Final = 128
 _replies = msgspec.msgpack.Decoder(dict[int, Any])
 
 
@@ -31,10 +30,14 @@ class Session:
         self.instances: set[str] = set()
         self.gone_at = 0
 
-    def confirm(self, low: int) -> None:
-        """The client has seen the answers to everything below this number."""
-        if len(self.replies) > _MANY:
-            self.replies = {number: value for number, value in self.replies.items() if number >= low}
+    def confirm(self, numbers: Sequence[int]) -> None:
+        """The client has seen these answers."""
+        for number in numbers:
+            self.replies.pop(number, None)
+
+    def keep(self, numbers: Sequence[int]) -> None:
+        """These are all that the client still waits for."""
+        self.replies = {number: self.replies[number] for number in numbers if number in self.replies}
 
     def row(self, now: int) -> tuple[str, bytes, int]:
         """The arguments of `upsert_client`."""
@@ -43,13 +46,13 @@ class Session:
     def answer(self, number: int, value: Any) -> None:
         """Tell the client, if it is there."""
         self.open.pop(number, None)
-        if self.send:
+        if self.send and number:
             self.send(record((number, True, value)))
 
     def refuse(self, number: int, error: BaseException) -> None:
         """Tell the client that it went wrong."""
         self.open.pop(number, None)
-        if self.send:
+        if self.send and number:
             self.send(record((number, False, write_error(error))))
 
     def writes(self) -> bool:

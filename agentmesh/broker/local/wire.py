@@ -3,7 +3,7 @@
 A record is its length (4 bytes, big-endian) and a MessagePack array. The client begins with a `Hello`, the host answers
 with a `Welcome`; both name the protocol's version, and another one is refused. Then come requests
 
-    [number, lowest open number, operation, [arguments …]]
+    [number, numbers of writes whose answers were seen, operation, [arguments …]]
 
 and replies `[number, ok, value or error]`, in any order. Number 0 is what the host says unasked. Numbers grow within a
 session, which outlives connections: a request that is sent again has the same number, and one that wrote something is
@@ -21,6 +21,9 @@ from agentmesh.message import Entry, decode_entry
 PROTOCOL: Final = 1
 MAGIC: Final = "agentmesh"
 MAX_RECORD: Final = 128_000_000
+
+WRITES: Final = frozenset({"publish", "ack", "nack", "append", "lease"})
+"""The operations whose answers are stored with what they wrote."""
 
 Row = tuple[int, str | None, int, bytes]
 """An entry on its way: offset, id, time, content."""
@@ -60,7 +63,7 @@ class Rubbish(MeshError):
 _encoder = msgspec.msgpack.Encoder()
 _hello = msgspec.msgpack.Decoder(Hello)
 _welcome = msgspec.msgpack.Decoder(Welcome)
-_request = msgspec.msgpack.Decoder(tuple[int, int, str, msgspec.Raw])
+_request = msgspec.msgpack.Decoder(tuple[int, list[int], str, msgspec.Raw])
 _reply = msgspec.msgpack.Decoder(tuple[int, bool, msgspec.Raw])
 _push = msgspec.msgpack.Decoder(list[str])
 _error = msgspec.msgpack.Decoder(tuple[str, str, dict[str, Any]])
@@ -108,8 +111,8 @@ def read_welcome(raw: bytes) -> Welcome:
     return _read(_welcome, raw)  # type: ignore[no-any-return]
 
 
-def read_request(raw: bytes) -> tuple[int, int, str, msgspec.Raw]:
-    """Number, lowest open number, operation, arguments. Raises `Rubbish`."""
+def read_request(raw: bytes) -> tuple[int, list[int], str, msgspec.Raw]:
+    """Number, writes whose answers were seen, operation, arguments. Raises `Rubbish`."""
     return _read(_request, raw)  # type: ignore[no-any-return]
 
 

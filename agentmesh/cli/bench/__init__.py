@@ -7,6 +7,7 @@ import gc
 import json
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -20,6 +21,9 @@ _ROWS = (
     ("contract", 1, "broker contract, one in flight"),
     ("mesh", 64, "mesh.start to a typed skill and back, 64 in flight"),
     ("mesh", 1, "the same, one in flight"),
+    ("contract", 256, "broker contract, 256 in flight"),
+    ("across", 64, "the mesh across two processes and their host, 64 in flight"),
+    ("full", 64, "broker contract with durability=full, 64 in flight"),
 )
 
 
@@ -30,15 +34,19 @@ def _bench() -> None:
 
 @app.command()
 def call(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only these rows, such as contract.64; again for more.")
+    ] = None,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of floor and figure; the median counts.")] = 5,
     calls: Annotated[int, typer.Option(min=100, help="Calls in each measurement.")] = 5000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
 ) -> None:
     """Calls per second: the broker contract alone, and the whole way through a mesh.
 
-    The floor writes the same rows straight through sqlite3, with two transactions a call.
+    The floor writes the same rows straight through sqlite3, with two transactions a call; that of durability=full does
+    so for 64 calls at a time, with fdatasync after each transaction.
     """
-    for name, in_flight, title in _ROWS:
+    for name, in_flight, title in _rows(only):
         row = _compare(name, in_flight, pairs, calls)
         if as_json:
             typer.echo(json.dumps(row))
@@ -84,6 +92,42 @@ def lite(
         typer.echo(json.dumps(row) if as_json else _line(row))
 
 
+@app.command()
+def fairness(
+    flood: Annotated[int, typer.Option(min=1, help="How many tasks of one tenant wait.")] = 100_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """How long a tenant's first task waits while another tenant floods the topic; the floor is the same without."""
+    import asyncio
+
+    from agentmesh.cli.bench.fairness import measure
+
+    row = _in_folder(lambda folder: asyncio.run(measure(folder, flood)))
+    typer.echo(json.dumps(row) if as_json else _line(row))
+
+
+@app.command()
+def recovery(
+    kills: Annotated[int, typer.Option(min=1, help="How often the host is killed.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """How long calls stand still when the host is killed −9 under load; the floor is the calm between."""
+    import asyncio
+
+    from agentmesh.cli.bench.recovery import measure
+
+    row = _in_folder(lambda folder: asyncio.run(measure(folder, kills)))
+    typer.echo(json.dumps(row) if as_json else _line(row))
+
+
+def _rows(only: list[str] | None) -> list[tuple[str, int, str]]:
+    rows = {f"{name}.{in_flight}": (name, in_flight, title) for name, in_flight, title in _ROWS}
+    unknown = [name for name in only or () if name not in rows]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]} is no row. Rows are: {', '.join(rows)}.")
+    return [rows[name] for name in only or rows]
+
+
 def _line(row: dict[str, Any]) -> str:
     """A row for people."""
     parts = [
@@ -97,13 +141,14 @@ def _compare(name: str, in_flight: int, pairs: int, calls: int) -> dict[str, Any
     import asyncio
 
     from agentmesh.cli.bench import floor
-    from agentmesh.cli.bench.call import contract, mesh
+    from agentmesh.cli.bench.call import across, contract, full, mesh
 
-    measure = {"contract": contract, "mesh": mesh}[name]
+    measure = {"contract": contract, "mesh": mesh, "across": across, "full": full}[name]
+    beneath = partial(floor.run_synced, together=in_flight) if name == "full" else floor.run
     floors: list[float] = []
     figures: list[dict[str, float]] = []
     for _ in range(pairs):
-        floors.append(_in_folder(lambda folder: floor.run(folder, calls)))
+        floors.append(_in_folder(lambda folder: beneath(folder, calls=calls)))
         figures.append(_in_folder(lambda folder: asyncio.run(measure(folder, in_flight, calls))))
     ratios = [figure["per_s"] / beside for figure, beside in zip(figures, floors, strict=True)]
     return {

@@ -5,7 +5,7 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from agentmesh.broker.local import open_local
 from agentmesh.clock import SystemClock
@@ -34,9 +34,11 @@ class BenchAgent(Agent):
         return text
 
 
-async def contract(folder: Path, in_flight: int, calls: int) -> Figures:
+async def contract(
+    folder: Path, in_flight: int, calls: int, durability: Literal["normal", "full"] = "normal"
+) -> Figures:
     """Publish, lease, append and ack, wake-up, with a new LiteTopic each, through the broker's contract alone."""
-    broker = await open_local(folder, SystemClock())
+    broker = await open_local(folder, SystemClock(), durability=durability)
     await broker.declare(TOPIC, Delivery())
     inbox = broker.inbox("bench")
     waiting: dict[str, asyncio.Future[None]] = {}
@@ -70,6 +72,25 @@ async def mesh(folder: Path, in_flight: int, calls: int) -> Figures:
             await started.result()
 
         return await _measure(call, in_flight, calls)
+
+
+async def full(folder: Path, in_flight: int, calls: int) -> Figures:
+    """As `contract`, each commit synced to the disk."""
+    return await contract(folder, in_flight, calls, "full")
+
+
+async def across(folder: Path, in_flight: int, calls: int) -> Figures:
+    """As `mesh`, with the agent in another process, and the host in a third."""
+    from agentmesh.cli.bench.worker import working
+
+    with working(folder):
+        async with Mesh(f"local://{folder}", alone=False) as opened:
+
+            async def call() -> None:
+                started = await opened.start(TOPIC, {"text": "y" * 190})
+                await started.result()
+
+            return await _measure(call, in_flight, calls)
 
 
 async def _work(broker: Broker, name: str) -> None:

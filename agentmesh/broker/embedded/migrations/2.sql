@@ -1,6 +1,22 @@
 -- From version 1 to 2: several processes, tenants, large bodies.
 
-alter table task add column holder text not null default '';
+-- The process of each worker, before the message: what comes after a long one is slow to read.
+create table new_task (
+    position integer primary key,          -- grows with age
+    topic text not null,
+    attempt integer not null,
+    token text not null,
+    holder text not null,                  -- the process of that worker
+    lost integer not null,
+    raised integer not null,
+    not_before integer not null,
+    cancelled integer not null,            -- 1: the call was cancelled while a worker held it
+    message blob not null                  -- the envelope
+);
+insert into new_task
+    select position, topic, attempt, token, '', lost, raised, not_before, cancelled, message from task;
+drop table task;
+alter table new_task rename to task;
 
 -- Who hosts the store. Every commit checks that the epoch is its own.
 create table host (

@@ -1,0 +1,90 @@
+"""The plan of a drill: which fault happens when, drawn from a seed."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, NamedTuple
+
+Kind = Literal["kill", "stop", "cut", "quota", "split"]
+Card = tuple[Kind, str, str]
+"""A fault: what is done, to what kind of process, and for how long (`short` or `long`; a kill has no length)."""
+
+LEASE: Final = 1.5
+"""How long (s) a silent worker of a drill keeps a task."""
+
+INTERVAL: Final = 0.42
+"""How long (s) it is from one fault to the next, on average."""
+
+_LENGTHS: Final[Mapping[str, tuple[float, float]]] = {"": (0, 0), "short": (0.1, 0.8), "long": (2.2, 3.5)}
+_FREEZE: Final = (5.5, 6.5)
+"""For a host, long is what its clients do not put up with."""
+
+_DECK: Final[Mapping[Card, int]] = {
+    ("kill", "worker", ""): 8,
+    ("kill", "caller", ""): 4,
+    ("kill", "supervisor", ""): 4,
+    ("kill", "host", ""): 4,
+    ("stop", "worker", "short"): 1,
+    ("stop", "worker", "long"): 2,
+    ("stop", "caller", "short"): 1,
+    ("stop", "supervisor", "long"): 1,
+    ("stop", "host", "short"): 2,
+    ("cut", "worker", ""): 2,
+    ("cut", "caller", ""): 2,
+    ("cut", "supervisor", ""): 1,
+    ("quota", "host", "short"): 1,
+    ("split", "host", "short"): 1,
+}
+_RARE: Final[Card] = ("stop", "host", "long")
+"""In every second deck."""
+
+_DECKS: Final[Mapping[str, Mapping[Card, int]]] = {
+    "ack-first": {("kill", "worker", ""): 6, ("stop", "worker", "short"): 1, ("kill", "host", ""): 1},
+    "no-fence": {("stop", "worker", "long"): 6, ("kill", "worker", ""): 1, ("kill", "host", ""): 1},
+    "no-dedupe": {("kill", "caller", ""): 4, ("cut", "caller", ""): 4, ("kill", "host", ""): 2},
+    "early-wake": {("kill", "host", ""): 6, ("kill", "worker", ""): 2},
+    "no-epoch": {("split", "host", "short"): 4, ("kill", "worker", ""): 1},
+}
+"""Of each sabotage: the faults that show its damage. Without it they do none."""
+
+SABOTAGES: Final = tuple(_DECKS)
+
+
+class Fault(NamedTuple):
+    """What is done `at` (s after the beginning) to `target` (a process by name, or `host`), for some `seconds`."""
+
+    at: float
+    kind: Kind
+    target: str
+    seconds: float
+
+
+def make_plan(seed: int, seconds: float, targets: Mapping[str, Sequence[str]], sabotage: str = "") -> list[Fault]:
+    """The faults of a drill in order. `targets` are the names of the processes of each kind.
+
+    Cards are dealt from shuffled decks, so that each kind of fault comes even in a short drill.
+    """
+    dice = random.Random(seed)  # noqa: S311 - a plan that can be made again
+    faults: list[Fault] = []
+    hand: list[Card] = []
+    decks = 0
+    at = 0.5
+    while at < seconds:
+        if not hand:
+            hand = _shuffled(dice, sabotage, decks)
+            decks += 1
+        kind, target, length = hand.pop()
+        low, high = _FREEZE if (target, length) == ("host", "long") else _LENGTHS[length]
+        whole = ["host"] if target == "host" else targets.get(target) or [""]
+        fault = Fault(round(at, 3), kind, dice.choice(whole), round(dice.uniform(low, high), 3))
+        if fault.target:
+            faults.append(fault)
+        at += dice.uniform(0.3, 1.7) * INTERVAL
+    return faults
+
+
+def _shuffled(dice: random.Random, sabotage: str, number: int) -> list[Card]:
+    cards = [card for card, count in _DECKS.get(sabotage, _DECK).items() for _ in range(count)]
+    if number % 2 and not sabotage:
+        cards.append(_RARE)
+    dice.shuffle(cards)
+    return cards

@@ -1,6 +1,7 @@
 """Settings from arguments, else the environment, else `agentmesh.yaml`, else defaults: `SETTINGS` is their table."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,19 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 Durability = Literal["normal", "full"]
 _CHOICES: Final = {"level": LOG_LEVELS, "durability": get_args(Durability)}
 
-Kind = Literal["text", "url", "folder", "level", "durability", "secret"]
-"""`url` and `folder` may be relative to the file that holds them; a `secret` is never read from a file."""
+Kind = Literal["text", "url", "folder", "level", "durability", "size", "secret"]
+"""`url` and `folder` may be relative to the file that holds them; a `secret` is never read from a file; a `size` is in
+bytes, or in KB, MB, GB (of 1000) or KiB, MiB, GiB (of 1024).
+"""
+
+SIZES: Final = {
+    "retention": (10_000_000, 10**15),
+    "blob_threshold": (1_000, 1_000_000),
+    "blob_limit": (1_000_000, 1_000_000_000),
+}
+"""The smallest and the largest value of each size."""
+
+_SIZE: Final = re.compile(r"([0-9]{1,12}) ?(|[KMG]i?)B?", re.IGNORECASE)
 
 
 class Setting(NamedTuple):
@@ -26,7 +38,7 @@ class Setting(NamedTuple):
     name: str
     env: str
     kind: Kind
-    default: str | None
+    default: str | int | None
     help: str
 
 
@@ -65,6 +77,36 @@ SETTINGS: Final = (
         "normal",
         "What a local:// mesh survives: normal, the death of every process; full, a power cut too.",
     ),
+    Setting(
+        "retention",
+        "AGENTMESH_RETENTION",
+        "size",
+        None,
+        "What the file of a local:// mesh may take, such as 10GB: at that size the oldest calls and runs that ended are "
+        "removed before their time. Without it: any size.",
+    ),
+    Setting(
+        "blobs",
+        "AGENTMESH_BLOBS",
+        "url",
+        None,
+        "Where large bodies lie: any URL that fsspec knows, such as s3://BUCKET/PREFIX or file:///DIR. Without it: the "
+        "folder blobs of a local:// mesh, the memory of a memory:// one.",
+    ),
+    Setting(
+        "blob_threshold",
+        "AGENTMESH_BLOB_THRESHOLD",
+        "size",
+        256_000,
+        "A body larger than this lies in the blob store: from 1 KB to 1 MB.",
+    ),
+    Setting(
+        "blob_limit",
+        "AGENTMESH_BLOB_LIMIT",
+        "size",
+        100_000_000,
+        "A body larger than this is refused: from 1 MB to 1 GB.",
+    ),
     Setting("log_level", "AGENTMESH_LOG_LEVEL", "level", "info", f"What is logged, from {', '.join(LOG_LEVELS)} on."),
 )
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
@@ -84,6 +126,10 @@ class Config:
     principal: str | None = None
     agents: str = "agents"
     durability: Durability = "normal"
+    retention: int | None = None
+    blobs: str | None = None
+    blob_threshold: int = 256_000
+    blob_limit: int = 100_000_000
     log_level: str = "info"
 
 
@@ -121,7 +167,7 @@ def _settled(
             if problem := _problem(setting, value):
                 problems.append(f"{place}: {problem}")
             else:
-                settled.setdefault(setting.name, (place, value.lower() if setting.kind in _CHOICES else value))
+                settled.setdefault(setting.name, (place, _value(setting, value)))
     if problems:
         raise ConfigError("\n".join(problems))
     return settled
@@ -173,6 +219,8 @@ def _problem(setting: Setting, value: object, *, in_file: bool = False) -> str:
     """What is wrong with a value, or nothing."""
     if in_file and setting.kind == "secret":
         return f"Keys do not belong in files: set {setting.env} in the environment."
+    if setting.kind == "size":
+        return _size_problem(setting, value)
     if not isinstance(value, str) or not value:
         return f"{setting.name} is a text, not {shown(repr(value))}."
     choices = _CHOICES.get(setting.kind)
@@ -181,6 +229,33 @@ def _problem(setting: Setting, value: object, *, in_file: bool = False) -> str:
     if setting.kind == "url" and "://" not in value:
         return f"{setting.name} is an address such as local://DIR, not '{shown(value)}'."
     return ""
+
+
+def _value(setting: Setting, value: Any) -> Any:
+    """What is right, as it is meant."""
+    if setting.kind == "size":
+        return read_size(value)
+    return value.lower() if setting.kind in _CHOICES else value
+
+
+def _size_problem(setting: Setting, value: object) -> str:
+    size = read_size(value)
+    low, high = SIZES[setting.name]
+    if size is None:
+        return f"{setting.name} is a size such as 256KB or 100MB, not {shown(repr(value))}."
+    return "" if low <= size <= high else f"{setting.name} is from {low:,} to {high:,} bytes, not {size:,}."
+
+
+def read_size(value: object) -> int | None:
+    """A number of bytes, or a text such as `256KB`; None for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        return None
+    unit = found[2].upper()
+    size: int = int(found[1]) * (1024 if unit.endswith("I") else 1000) ** ("KMG".index(unit[0]) + 1 if unit else 0)
+    return size
 
 
 def _unknown_variables(env: Mapping[str, str]) -> list[str]:

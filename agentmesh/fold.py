@@ -146,18 +146,19 @@ def is_shaped(kind: str, data: Any) -> bool:
     if shape is None:
         return True
     if type(data) is Claim:
-        large, data = BODIES.get(kind), data.facts
+        large = BODIES.get(kind)
         if large is None:
             return False
-        shape = {key: expected for key, expected in shape.items() if key not in large}
+        data = data.facts
+        shape = {key: expected for key, expected in shape.items() if key != large}
     return isinstance(data, dict) and all(
         key in data and isinstance(data[key], expected) for key, expected in shape.items()
     )
 
 
-def _facts(data: Any) -> dict[str, Any]:
-    facts: dict[str, Any] = data.facts if type(data) is Claim else data
-    return facts
+def _facts(data: Any) -> Any:
+    """What the fold knows of an entry's data."""
+    return data.facts if type(data) is Claim else data
 
 
 def fold(entries: Iterable[Entry], now: int, *, slack: int = 0) -> CallState:

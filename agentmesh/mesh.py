@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from agentmesh.card import PLANS
 from agentmesh.clock import Clock, SystemClock, sleep
 from agentmesh.config import Config, load_config
-from agentmesh.contracts import Broker, ChatModel, Planner, Registration, Registry
+from agentmesh.contracts import Blobs, Broker, ChatModel, Planner, Registration, Registry
 from agentmesh.errors import BrokerUnavailable, ConfigError, MeshError, TopicNotFound
 from agentmesh.ids import keyed_call, new_id, new_token
 from agentmesh.message import DEFAULT_PRIORITY
+from agentmesh.runtime.bodies import Bodies
 from agentmesh.runtime.call import Call
 from agentmesh.runtime.client import Client
 from agentmesh.runtime.hub import Hub
@@ -42,7 +43,9 @@ class Mesh:
     handlers get to end when the mesh is left; what is not done by then is given back for the next process, as is
     everything when the process dies. `alone=False` says that other processes will come: the folder of a `local://` mesh
     is hosted by a child from the start, instead of by this process until the first of them arrives. `durability="full"`
-    survives a power cut too, at the price of a disk sync per commit.
+    survives a power cut too, at the price of a disk sync per commit. `retention` bounds the file of a `local://` mesh
+    (bytes, or a text such as "10GB"): the oldest calls and runs that ended are removed to keep it. Bodies above `blob_threshold` bytes lie in the
+    store `blobs` (a URL that fsspec knows; without it, beside the mesh), those above `blob_limit` are refused.
 
     Raises `ConfigError` for settings that are wrong, and `BrokerUnavailable`.
     """
@@ -60,6 +63,10 @@ class Mesh:
         api_key: str | None = None,
         config: str | Path | None = None,
         durability: str | None = None,
+        retention: int | str | None = None,
+        blobs: str | None = None,
+        blob_threshold: int | str | None = None,
+        blob_limit: int | str | None = None,
         drain: float = _DRAIN,
         alone: bool = True,
         clock: Clock | None = None,
@@ -75,6 +82,10 @@ class Mesh:
             base_url=base_url,
             api_key=api_key,
             durability=durability,
+            retention=retention,
+            blobs=blobs,
+            blob_threshold=blob_threshold,
+            blob_limit=blob_limit,
         )
         self._alone = alone
         self._clock = clock or SystemClock()
@@ -87,13 +98,14 @@ class Mesh:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        broker, registry = await self._open(self.config.broker)
+        broker, registry, blobs = await self._open(self.config.broker)
         hub = Hub(broker, self._clock, f"mesh-{self._instance}")
         self._client = Client(
             broker,
             registry,
             self._clock,
             hub,
+            Bodies(blobs, self._clock, self.config.blob_threshold, self.config.blob_limit),
             self._get_planner,
             self._get_model,
             self.config.tenant or None,
@@ -242,8 +254,8 @@ class Mesh:
         except TopicNotFound:
             return False
 
-    async def _open(self, url: str) -> tuple[Broker, Registry]:
-        """The broker that the URL names, and its registry."""
+    async def _open(self, url: str) -> tuple[Broker, Registry, Blobs]:
+        """The broker that the URL names, its registry, and its blob store."""
         for name in ("registry", "embedder"):
             if getattr(self.config, name):
                 raise ConfigError(
@@ -256,15 +268,29 @@ class Mesh:
             from agentmesh.broker.memory import open_memory
             from agentmesh.registry.embedded import EmbeddedRegistry
 
-            memory = await open_memory(rest, self._clock)
-            return memory, EmbeddedRegistry(memory, self._clock)
+            memory = await open_memory(rest, self._clock, self.config.blobs or "")
+            return memory, EmbeddedRegistry(memory, self._clock), memory.blobs
+        from agentmesh.broker.blobs import LocalBlobs
         from agentmesh.broker.local import open_local
         from agentmesh.registry.local import LocalRegistry
 
         if not rest:
             raise ConfigError("local:// needs a folder: local:///var/lib/mesh, or local://.agentmesh.")
-        local = await open_local(rest, self._clock, durability=self.config.durability, alone=self._alone)
-        return local, LocalRegistry(local)
+        local = await open_local(
+            rest,
+            self._clock,
+            durability=self.config.durability,
+            alone=self._alone,
+            retention=self.config.retention or 0,
+        )
+        blobs = LocalBlobs(local.folder.path, self.config.blobs or "")
+        if self.config.blobs:
+            try:
+                await asyncio.to_thread(blobs.settle)
+            except BaseException:
+                await local.close()
+                raise
+        return local, LocalRegistry(local), blobs
 
     def _get_model(self) -> ChatModel | None:
         if self._model is None and self.config.model:

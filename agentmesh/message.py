@@ -69,15 +69,15 @@ class Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
 
 BODIES: Final = {
-    "completed": frozenset({"result"}),
-    "artifact": frozenset({"data"}),
-    "delta": frozenset({"text"}),
-    "step": frozenset({"result"}),
-    "approval_required": frozenset({"input"}),
-    "planned": frozenset({"calls"}),
-    "call_started": frozenset({"input"}),
+    "completed": "result",
+    "artifact": "data",
+    "delta": "text",
+    "step": "result",
+    "approval_required": "input",
+    "planned": "calls",
+    "call_started": "input",
 }
-"""What may go to the blob store of the mesh's own entries, by type: the fold needs the rest."""
+"""Which field of the mesh's own entries may go to the blob store, by type: the fold needs the others."""
 
 OWN_TYPES: Final = frozenset(
     {*TERMINAL, *QUESTIONS, *BODIES, "submitted", "accepted", "progress", "retrying", "answered"}
@@ -88,7 +88,7 @@ OWN_TYPES: Final = frozenset(
 class Claim(msgspec.Struct, frozen=True):
     """What stands for a body in the blob store: its digest (64 hex digits) and its size in bytes.
 
-    `facts` are those fields of an entry's data that are not in the blob; None: all of the data is.
+    `facts` are the other fields of an entry's data, whose one field in `BODIES` is the blob; None: all of the data is.
     """
 
     digest: str
@@ -241,7 +241,7 @@ def to_json(value: Any) -> bytes:
         raise PayloadCorrupt(f"The value is not JSON data: {error}.") from error
 
 
-def from_json(body: bytes) -> Any:
+def from_json(body: bytes | bytearray) -> Any:
     """The value of a JSON body. Raises `PayloadCorrupt`."""
     try:
         return msgspec.json.decode(body)

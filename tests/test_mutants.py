@@ -174,10 +174,10 @@ FOUND_BY_MACHINES = {
 """,
         READY_MACHINE,
     ),
-    "ReadySet: a write during the lock makes it ready a second time": Mutant(
+    "ReadySet: a subscription that comes online does not see what is there": Mutant(
         READY,
-        "        if head > self._position[name] and name not in self._locked:\n",
-        "        if head > self._position[name]:\n",
+        "max(-1, min(position, head))\n        self._refresh(name, head)\n",
+        "max(-1, min(position, head))\n",
         READY_MACHINE,
     ),
     "ReadySet: an offset from the future waits for the log to come there": Mutant(
@@ -214,7 +214,7 @@ FOUND_BY_MACHINES = {
     ),
     "the fold: a question that was answered is asked again": Mutant(
         "agentmesh/fold.py",
-        """            if data["question"] not in self.answers:
+        """            if asked["question"] not in self.answers:
                 self.questions""",
         """            if True:
                 self.questions""",

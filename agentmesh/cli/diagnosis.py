@@ -73,7 +73,7 @@ def _settings(config: Config, places: dict[str, str]) -> Finding:
         value = getattr(config, setting.name)
         if value is None:
             continue
-        shown = "(set, not shown)" if setting.kind == "secret" else _without_password(value)
+        shown = "(set, not shown)" if setting.kind == "secret" else _without_password(str(value))
         lines.append(f"{setting.name:<10} {shown}  ({places[setting.name]})")
     return Finding("settings", "ok", "\n".join(lines))
 

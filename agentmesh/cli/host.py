@@ -1,7 +1,8 @@
 """`agentmesh host`: host a folder for other processes."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,6 +15,8 @@ EPILOG = """[bold]Examples[/bold]
 Other commands and programs start it by themselves as soon as two of them share a folder. Started by hand, it stays
 until Ctrl-C or SIGTERM with --idle 0."""
 
+SABOTAGE: Final = "AGENTMESH_SABOTAGE"
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -25,6 +28,9 @@ def host(
     durability: Annotated[
         str, typer.Option("--durability", metavar="normal|full", help="full: a commit survives a power cut, too.")
     ] = "",
+    retention: Annotated[
+        str, typer.Option("--retention", metavar="SIZE", help="What the file may take, such as 10GB.")
+    ] = "",
     idle: Annotated[
         float,
         typer.Option("--idle", metavar="SECONDS", min=0, help="End when nobody was there for so long; 0: never."),
@@ -34,18 +40,34 @@ def host(
 
     Whoever has the folder open finds it over the folder's socket. It ends 30 s after the last one left.
     """
-    return finish(_host(folder, durability, idle))
+    return finish(_host(folder, durability, retention, idle))
 
 
-async def _host(folder: Path, durability: str, idle: float) -> int:
+async def _host(folder: Path, durability: str, retention: str, idle: float) -> int:
     from agentmesh.broker.local.hosting import serve
     from agentmesh.cli.logs import start_logging
     from agentmesh.cli.output import note
     from agentmesh.clock import SystemClock
     from agentmesh.config import load_config
 
-    config = load_config(durability=durability or None)
+    config = load_config(durability=durability or None, retention=retention or None)
     start_logging(config.log_level)
-    why = await serve(folder, SystemClock(), full=config.durability == "full", idle=idle or float("inf"))
+    if os.environ.get(SABOTAGE):
+        _sabotage()
+    why = await serve(
+        folder,
+        SystemClock(),
+        full=config.durability == "full",
+        retention=config.retention or 0,
+        idle=idle or float("inf"),
+    )
     note(f"ended: {why}")
     return 0
+
+
+def _sabotage() -> None:
+    """Break this host on purpose: `agentmesh chaos --sabotage NAME` asks for it."""
+    from agentmesh.cli.chaos import sabotage
+    from agentmesh.cli.output import note
+
+    note(f"WARNING: SABOTAGED: {SABOTAGE}={sabotage.commit()}. This host breaks its promises on purpose.", "bold red")

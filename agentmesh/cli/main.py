@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from agentmesh.cli import agents, answer, attach, bench, call, chat, check, doctor, host, new, run, stats, trace, up
+from agentmesh.cli import agents, answer, attach, bench, call, chaos, chat, check, doctor, host, new, run, stats, trace, up
 from agentmesh.cli.exits import FAILED, MEANINGS, USAGE
 from agentmesh.errors import MeshError
 
@@ -62,7 +62,7 @@ def _root(
         context.get_help()
 
 
-for module in (run, chat, up, call, attach, answer, new, agents, stats, trace, check, doctor, host):
+for module in (run, chat, up, call, attach, answer, new, agents, stats, trace, check, doctor, chaos, host):
     module.register(app)
 app.add_typer(bench.app, name="bench", rich_help_panel="Look and check")
 

@@ -53,7 +53,7 @@ def address_of(text: str) -> tuple[str, int]:
     """Host and port of `9100`, `127.0.0.1:9100` or `[::1]:9100`. Raises `ConfigError`, for places off loopback too."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
-    if not port.isdecimal() or int(port) > 65535:
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise ConfigError(f"--metrics {text}: use a port from 1 to 65535, or 0 for any that is free.")
     if not _is_loopback(host):
         raise ConfigError(

@@ -44,7 +44,7 @@ class Log(Protocol):
         self, lite_topic: str, after: int = -1, limit: int = 1000, since: int | None = None
     ) -> Sequence[Entry]:
         """Committed entries in order, past the offset `after` and not older than `since` (ms). A log that is not there
-        is empty.
+        is empty. Times never decrease within a log.
         """
         ...
 
@@ -75,7 +75,10 @@ class Inbox(Protocol):
     async def subscribe(self, lite_topic: str, after: int | None = None, exclusive: bool = False) -> None:
         """Add the LiteTopic, reading past `after` (`None`: past what this client committed, else from the start).
 
-        Exclusive: the newest subscriber wins, the loser's poll returns `revoked`.
+        Nobody can have read past the end of a log: an `after` beyond it counts as its end.
+
+        Exclusive: the newest subscriber wins, the loser's poll returns `revoked`. So does the first poll of a client
+        that lost it by its silence.
         """
         ...
 
@@ -84,7 +87,10 @@ class Inbox(Protocol):
         ...
 
     async def sync(self, interests: Mapping[str, int | None]) -> None:
-        """Make this the whole set: LiteTopic → `after`, as for `subscribe`."""
+        """Make this the whole set: LiteTopic → `after`, as for `subscribe`.
+
+        What is subscribed or unsubscribed while this goes on stays so; a later `sync` takes its place.
+        """
         ...
 
     async def poll(self, limit: int, wait: float) -> Sequence[Batch]:
@@ -95,7 +101,9 @@ class Inbox(Protocol):
         ...
 
     async def commit(self, offsets: Mapping[str, int]) -> None:
-        """LiteTopic → the last offset that was read. What came later makes it ready again."""
+        """LiteTopic → the last offset that was read. What came later makes it ready again. An offset beyond the end of
+        the log counts as its end.
+        """
         ...
 
     async def close(self) -> None:

@@ -24,6 +24,7 @@ class _Live:
         self.cards: dict[str, dict[str, AgentCard]] = {}
         self.renewed: dict[str, int] = {}
         self.serving: dict[tuple[str, str], set[str]] = {}
+        self.silent: dict[str, set[tuple[str, str]]] = {}
         self.watchers: list[asyncio.Queue[Change]] = []
         self.listeners: list[Callable[[str], None]] = []
         self.routes: dict[str, dict[str, int]] = {}
@@ -52,11 +53,17 @@ class EmbeddedRegistry:
         live.digests.pop((topic, version), None)
         live.renewed[registration.instance] = self._clock.now()
         live.serving.setdefault((topic, version), set()).add(registration.instance)
+        live.silent.get(registration.instance, set()).discard((topic, version))
         self._tell("online", topic, version)
 
     async def renew(self, instance: str) -> None:
-        if instance in self._live.renewed:
-            self._live.renewed[instance] = self._clock.now()
+        live = self._live
+        if instance in live.renewed or instance in live.silent:
+            live.renewed[instance] = self._clock.now()
+        for key in live.silent.pop(instance, ()):  # its process was stopped, or the machine slept
+            if key[1] in live.cards.get(key[0], ()):
+                live.serving.setdefault(key, set()).add(instance)
+                self._tell("online", *key)
         self._sweep()
 
     async def remove(self, topic: str, instance: str = "") -> None:
@@ -65,6 +72,7 @@ class EmbeddedRegistry:
             await self._broker.turns.submit(self._delete_cards, topic)
         for version in list(versions):
             serving = self._live.serving.get((topic, version), set())
+            self._live.silent.get(instance, set()).discard((topic, version))
             if not instance:
                 self._tell("removed", topic, version)
                 serving.clear()
@@ -142,12 +150,14 @@ class EmbeddedRegistry:
     async def end(self, instance: str) -> None:
         """The process of that instance is gone: it is offline at once."""
         self._end(instance)
+        self._live.silent.pop(instance, None)
 
     def _end(self, instance: str) -> None:
         self._live.renewed.pop(instance, None)
         for key, serving in self._live.serving.items():
             if instance in serving:
                 serving.discard(instance)
+                self._live.silent.setdefault(instance, set()).add(key)
                 if not serving:
                     self._tell("offline", *key)
 

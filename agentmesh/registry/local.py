@@ -25,7 +25,11 @@ class LocalRegistry:
         return at
 
     async def register(self, registration: Registration) -> None:
-        await (await self._at()).register(registration)
+        while True:
+            at = await self._at()
+            await at.register(registration)
+            if at is await self._at():
+                return  # else the store moved meanwhile, and may not have taken this with it
 
     async def renew(self, instance: str) -> None:
         await (await self._at()).renew(instance)
@@ -82,7 +86,7 @@ def _changes(known: Known, topic: str, found: Sequence[Registration]) -> Iterato
     for key, each in now.items():
         before = known.get(key)
         known[key] = each
-        if each.alive and not (before and before.alive and before.card is each.card):
+        if each.alive and not (before and before.alive and before.card == each.card):
             yield Change("online", each)
         elif before and before.alive and not each.alive:
             yield Change("offline", each)

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-import msgspec
-
 from agentmesh.clock import Timer, resolve
 from agentmesh.errors import LeaseLost
 from agentmesh.ids import digest
@@ -111,10 +109,10 @@ class Attempt:
 
     async def write(self, drafts: Sequence[Draft]) -> None:
         """Append entries of this attempt to the call's log. Raises `LeaseLost`, which also stops the handler."""
-        lease = self.lease
-        stamped = [msgspec.structs.replace(draft, attempt=lease.attempt, token=lease.token) for draft in drafts]
+        client, lease = self.client, self.lease
+        stamped = await client.bodies.written(self.message.tenant, drafts, lease)
         try:
-            await self.client.broker.append(self.message.log, stamped, lease=lease)
+            await client.broker.append(self.message.log, stamped, lease=lease)
         except LeaseLost:
             self.stop("lost")
             raise

@@ -1,4 +1,4 @@
-"""Bodies: what is too large for the broker goes to the blob store, and a claim in its place (Hohpe and Woolf, Enterprise
+"""Bodies: what is large goes to the blob store, and a claim in its place to the broker (Hohpe and Woolf, Enterprise
 Integration Patterns, 2003: claim check).
 
 The process that has a body puts it, then has the broker store the claim; whoever reads resolves the claim. The broker
@@ -80,11 +80,10 @@ class Bodies:
         if kind not in OWN_TYPES:
             return Parcel(raw, None)
         large = BODIES.get(kind)
-        if large is None or not isinstance(data, dict):
+        if large is None or not isinstance(data, dict) or large not in data:
             return msgspec.Raw(raw)  # the fold reads it: it stays, or is refused by the broker
-        facts = {key: value for key, value in data.items() if key not in large}
-        rest = {key: value for key, value in data.items() if key in large}
-        return Parcel(encode_data(kind, rest) if facts else raw, facts)
+        facts = {key: value for key, value in data.items() if key != large}
+        return Parcel(encode_data(kind, data[large]), facts)
 
     async def written(self, tenant: str, drafts: Iterable[Draft], lease: "Lease | None" = None) -> list[Draft]:
         """The drafts as they are to be appended, stamped with the lease that they are written under. What is large is
@@ -103,19 +102,24 @@ class Bodies:
 
     async def resolved(self, tenant: str, read: Read) -> Read:
         """The entry or event with its data. Raises `PayloadCorrupt`, and what `Blobs.open` raises."""
-        claim = read.data
-        if type(claim) is not Claim:
+        if type(read.data) is not Claim:
             return read
         try:
-            data = decode_data(await self.get(tenant, claim))
-            whole = claim.facts is None
-            if not whole and isinstance(data, dict):
-                data, whole = claim.facts | data, True
-            if not whole or not is_shaped(read.type, data):
-                raise PayloadCorrupt(f"Blob {claim.digest} does not hold the data of a {read.type!r} entry.")
+            data = await self.data(tenant, read.type, read.data)
         except PayloadCorrupt as error:
             raise PayloadCorrupt(f"Offset {read.offset}: {error}") from error
         return msgspec.structs.replace(read, data=data)
+
+    async def data(self, tenant: str, kind: str, data: Any) -> Any:
+        """As `resolved`, of the data of an entry of that type."""
+        if type(data) is not Claim:
+            return data
+        found = decode_data(await self.get(tenant, data))
+        if data.facts is not None and kind in BODIES:
+            found = data.facts | {BODIES[kind]: found}
+        if not is_shaped(kind, found):
+            raise PayloadCorrupt(f"Blob {data.digest} does not hold the data of a {kind!r} entry.")
+        return found
 
     async def all_resolved(self, tenant: str, entries: Sequence[Entry]) -> Sequence[Entry]:
         """As `resolved`, of many."""

@@ -1,13 +1,14 @@
 """A handle on a call or a run: its events, its result, and what one can do to it, from any process."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from agentmesh import errors
 from agentmesh.errors import CallFailed, CallNotFound, Conflict
 from agentmesh.fold import CallState, fold
 from agentmesh.ids import kind_of
-from agentmesh.message import Draft, Event
+from agentmesh.message import DEFAULT_TENANT, Draft, Event
 from agentmesh.runtime.reading import read_all
 
 if TYPE_CHECKING:
@@ -34,17 +35,24 @@ class Call:
         The replay leaves out the partial output of attempts that were replaced; live, a new `accepted` means: discard
         what was partial. Raises `CallNotFound`.
         """
+        async with aclosing(self.watch(after)) as events:
+            async for tenant, event in events:
+                yield await self._client.bodies.resolved(tenant, event)
+
+    async def watch(self, after: int = -1) -> AsyncGenerator[tuple[str, Event], None]:
+        """As `events`, each with the call's tenant; data that lies in the blob store is left there."""
         state = await self.state()
+        tenant = _tenant(state)
         for event in list(state.events):
             if event.offset > after:
-                yield event
+                yield tenant, event
         if state.terminal:
             return
         async with self._client.hub.follow(self.id, state.next - 1) as follower:
             while not state.terminal:
                 for event in await self._advance(follower, state):
                     if event.offset > after:
-                        yield event
+                        yield tenant, event
 
     async def result(self, returns: Any = None) -> Any:
         """Wait for the end; returns the value as JSON data, or as the type `returns`.
@@ -101,7 +109,7 @@ class Call:
                 if ask and state.questions and not state.terminal:
                     question, text = next(iter(state.questions.items()))
                     raise errors.InputRequired(self.id, question, text)
-        return self._value(state.terminal, returns)
+        return self._value(await self._client.bodies.resolved(_tenant(state), state.terminal), returns)
 
     async def _advance(self, follower: "Follower", state: CallState) -> list[Event]:
         """Wait for more, or for the deadline, and take it in; returns the events of it that are shown."""
@@ -121,6 +129,11 @@ class Call:
 
             return convert(value, returns)
         raise failure(event, self.id, self.topic)
+
+
+def _tenant(state: CallState) -> str:
+    """Whose call it is; the fold lets nothing but `submitted` begin one."""
+    return str((state.submitted or {}).get("tenant", DEFAULT_TENANT))
 
 
 def failure(event: Event, call_id: str, topic: str) -> CallFailed:

@@ -12,6 +12,7 @@ from agentmesh.errors import CallNotFound, ConfigError, MeshError, SkillNotFound
 from agentmesh.fold import fold
 from agentmesh.ids import Kind, keyed_call, kind_of, new_id
 from agentmesh.message import CALL_DEADLINE, DEFAULT_PRIORITY, DEFAULT_TENANT, RUN_DEADLINE, Message, to_json
+from agentmesh.runtime.bodies import Bodies
 from agentmesh.runtime.call import Call
 from agentmesh.runtime.hub import Hub
 from agentmesh.runtime.lite_topic import LiteTopic
@@ -31,6 +32,7 @@ class Client:
     registry: Registry
     clock: Clock
     hub: Hub
+    bodies: Bodies
     planner: Callable[[], Planner]
     model: Callable[[], ChatModel | None]
     tenant: str | None = None
@@ -82,7 +84,7 @@ class Client:
                 hops=_hops(parent),
                 traceparent=span.traceparent(),
             )
-            await self.broker.publish(message)
+            await self.broker.publish(await self.bodies.sent(message))
         return Call(self, message_id, topic)
 
     async def _route(self, topic: str, version: str, message_id: str) -> tuple[Registration, str]:

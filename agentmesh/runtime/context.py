@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agentmesh.runtime.memory import Memory
 
 _ENDS: Final = frozenset({"result", "failure"})
+_FOLLOWED: Final = TERMINAL | QUESTIONS
 
 
 class Context:
@@ -220,11 +221,14 @@ class Context:
         asked: set[str] = set()
         answers: list[asyncio.Task[None]] = []
         try:
-            async with aclosing(child.events()) as events:
-                async for event in events:
+            async with aclosing(child.watch()) as events:
+                async for tenant, seen in events:
+                    if seen.type not in _FOLLOWED:
+                        continue
+                    event = await self._attempt.client.bodies.resolved(tenant, seen)
                     if event.type in TERMINAL:
                         return event
-                    if event.type in QUESTIONS and event.data["question"] not in asked:
+                    if event.data["question"] not in asked:
                         asked.add(event.data["question"])
                         answers.append(asyncio.create_task(self._pass_up(child, event)))
         except asyncio.CancelledError:

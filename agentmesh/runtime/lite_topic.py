@@ -19,6 +19,7 @@ class LiteTopic:
 
     def __init__(self, client: "Client", name: str, tenant: str) -> None:
         self.name = name
+        self._tenant = tenant
         self.lite_topic = own_log(tenant, name)
         self._client = client
 
@@ -26,18 +27,23 @@ class LiteTopic:
         """Append JSON data; returns its offset once it is stored.
 
         Appending an `id` that is there already is a no-op that returns its offset. Raises `Conflict` if the log's next
-        offset is not `expect`, and `PayloadCorrupt` for data that is not JSON.
+        offset is not `expect`, `PayloadCorrupt` for data that is not JSON, and `PayloadTooLarge`.
         """
         draft = Draft("data", data, id=id or uuid4().hex)
-        return await self._client.broker.append(self.lite_topic, [draft], expect=expect, title=self.name)
+        drafts = await self._client.bodies.written(self._tenant, [draft])
+        return await self._client.broker.append(self.lite_topic, drafts, expect=expect, title=self.name)
 
     async def read(self, after: int = -1, limit: int = 1000, since: int | None = None) -> Sequence[Entry]:
-        """Up to `limit` entries past the offset `after`, in order, not older than `since` (ms UTC)."""
-        return await self._client.broker.read(self.lite_topic, after, limit, since)
+        """Up to `limit` entries past the offset `after`, in order, not older than `since` (ms UTC).
+
+        Raises `PayloadCorrupt`, naming the offset, if the blob of an entry is not there or was altered.
+        """
+        entries = await self._client.broker.read(self.lite_topic, after, limit, since)
+        return await self._client.bodies.all_resolved(self._tenant, entries)
 
     async def follow(self, after: int = -1) -> AsyncIterator[Entry]:
         """The entries past `after`, then each new one as it is stored, without end."""
         async with self._client.hub.follow(self.lite_topic, after) as follower:
             while True:
                 for entry in await follower.next():
-                    yield entry
+                    yield await self._client.bodies.resolved(self._tenant, entry)

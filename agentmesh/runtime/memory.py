@@ -21,6 +21,7 @@ class Memory:
 
     def __init__(self, client: "Client", tenant: str, principal: str) -> None:
         self._client = client
+        self._tenant = tenant
         self._lite_topic = memory_log(tenant, principal)
         self._values: dict[str, Any] = {}
         self._read = -1
@@ -43,10 +44,12 @@ class Memory:
         return dict(self._values)
 
     async def _append(self, change: dict[str, Any]) -> None:
-        await self._client.broker.append(self._lite_topic, [Draft("data", change, id=uuid4().hex)])
+        drafts = await self._client.bodies.written(self._tenant, [Draft("data", change, id=uuid4().hex)])
+        await self._client.broker.append(self._lite_topic, drafts)
 
     async def _refresh(self) -> None:
-        for entry in await read_all(self._client.broker, self._lite_topic, self._read):
+        for stored in await read_all(self._client.broker, self._lite_topic, self._read):
+            entry = await self._client.bodies.resolved(self._tenant, stored)
             if "value" in entry.data:
                 self._values[entry.data["key"]] = entry.data["value"]
             else:

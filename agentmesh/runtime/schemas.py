@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from agentmesh.config import LOG_LEVELS, SETTINGS, Setting
+from agentmesh.config import LOG_LEVELS, SETTINGS, SIZES, Setting
 from agentmesh.runtime.agent_file import AgentFile
 from agentmesh.schema import without_titles
 
@@ -37,6 +37,10 @@ def _setting(setting: Setting) -> dict[str, Any]:
         schema["enum"] = [*LOG_LEVELS, None]
     if setting.kind == "url":
         schema["pattern"] = "://"
+    if setting.kind == "size":
+        schema["type"] = ["integer", "string", "null"]
+        schema["minimum"], schema["maximum"] = SIZES[setting.name]
+        schema["pattern"] = "^[0-9]{1,12} ?([KMGkmg][Ii]?)?[Bb]?$"
     return schema | ({"default": setting.default} if setting.default is not None else {})
 
 

@@ -13,6 +13,7 @@ from agentmesh.errors import (
     BrokerUnavailable,
     CallFailed,
     InvalidInput,
+    InvalidOutput,
     LeaseLost,
     MeshError,
     PayloadCorrupt,
@@ -162,27 +163,43 @@ class Worker:
     async def _attempt(self, attempt: Attempt) -> Verdict:
         """Run the handler once, and say what came of it."""
         try:
-            if attempt.lease.attempt > 1 and not await self._recall(attempt):
-                return None
-            skill = self._skill(attempt)
-            arguments = skill.parse(from_json(attempt.message.body))
-            result = await self._run(attempt, skill, arguments)
-            return Draft("completed", {"result": skill.dump(result)})
+            body = await self._prepare(attempt)
+            return None if body is None else await self._carry_out(attempt, body)
         except asyncio.CancelledError:
             if attempt.reason == "timeout":
                 return self._timed_out(attempt)
             raise
-        except PayloadCorrupt as error:
-            return _failed(InvalidInput(str(error)))
         except Exception as error:
             return self._raised(attempt, error)
+
+    async def _prepare(self, attempt: Attempt) -> bytes | bytearray | None:
+        """The input, and what earlier attempts recorded; None if the call has ended meanwhile."""
+        try:
+            if attempt.lease.attempt > 1 and not await self._recall(attempt):
+                return None
+            return await self._client.bodies.body(attempt.message)
+        except BrokerUnavailable as error:  # the blob store may be back later
+            raise Retryable(str(error)) from error
 
     async def _recall(self, attempt: Attempt) -> bool:
         """Read what earlier attempts recorded; False if the call has ended meanwhile."""
         entries = await read_all(self._client.broker, attempt.message.log)
         state = fold(entries, self._client.clock.now())
-        attempt.steps = dict(state.steps)
+        for key, step in state.steps.items():
+            attempt.steps[key] = await self._client.bodies.data(attempt.message.tenant, "step", step)
         return state.terminal is None
+
+    async def _carry_out(self, attempt: Attempt, body: bytes | bytearray) -> Verdict:
+        skill = self._skill(attempt)
+        try:
+            value = from_json(body)
+        except PayloadCorrupt as error:
+            return _failed(InvalidInput(str(error)))
+        result = skill.dump(await self._run(attempt, skill, skill.parse(value)))
+        try:
+            return self._client.bodies.weighed(Draft("completed", {"result": result}))
+        except PayloadCorrupt as error:
+            return _failed(InvalidOutput(str(error)))
 
     def _skill(self, attempt: Attempt) -> "Skill":
         name = attempt.message.skill
@@ -236,8 +253,8 @@ class Worker:
         elif attempt.reason in ("cancelled", "deadline") or verdict is None:
             await broker.ack(lease)
         elif isinstance(verdict, Draft):
-            terminal = Draft(verdict.type, verdict.data, attempt=lease.attempt, token=lease.token)
-            await broker.ack(lease, [Append(attempt.message.log, [terminal])])
+            terminal = await self._client.bodies.written(attempt.message.tenant, [verdict], lease)
+            await broker.ack(lease, [Append(attempt.message.log, terminal)])
         else:
             error, following = verdict
             if isinstance(following, Again):

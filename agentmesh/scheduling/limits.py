@@ -68,15 +68,15 @@ class Use:
         return depth
 
 
-class Account:
+class Account(Use):
     """A tenant over all topics: what was set for it, what it uses, and the topics in which it was barred."""
 
-    __slots__ = ("barred", "bucket", "highest", "tenant", "use")
+    __slots__ = ("barred", "bucket", "highest", "tenant")
 
     def __init__(self, tenant: Tenant) -> None:
+        super().__init__()
         self.tenant = tenant
         self.highest = tenant.highest
-        self.use = Use()
         self.bucket: Bucket | None = None
         self.barred: dict[str, None] = {}
 
@@ -99,7 +99,7 @@ def has_room(quota: Quota, in_topic: Use, account: Account, depth: int) -> bool:
     if quota.per_tenant and quota.over == "queue" and in_topic.at(depth) >= quota.per_tenant:
         return False
     running = account.tenant.running
-    return not running or account.use.at(depth) < running
+    return not running or account.at(depth) < running
 
 
 def check_room(topic: str, quota: Quota, tenant: Tenant, used: tuple[int, int, int]) -> None:

@@ -131,7 +131,7 @@ class Waiting:
         line.size += 1
         if line.size == 1:
             self._open(line)
-        if (line.dated is None or since < line.dated) and line.positions[0] == position and line in self._opened:
+        if (line.dated is None or since < line.dated) and line.positions[0] == position:
             self._date(line, since)
 
     def remove(self, position: int) -> None:
@@ -141,10 +141,14 @@ class Waiting:
             line = place[0]
             line.size -= 1
             if not line.size:
-                self._emptied(line)
-            elif len(line.positions) > 2 * line.size + _SPARE:
+                line.positions.clear()
+                if line in self._opened:
+                    self._close(line)
+                return
+            if len(line.positions) > 2 * line.size + _SPARE:
                 line.positions = list({each for each in line.positions if each in self._places})
                 heapify(line.positions)
+            self._date(line, self._places[self._head(line)][1])
 
     def take(
         self,
@@ -162,14 +166,14 @@ class Waiting:
             (line,) = self._opened
             return self._take_head(line) if line.lane in lanes else None
         while self._opened:
-            line, ring = self._next(lanes, now, floor)
-            if line is None:
+            found, ring = self._next(lanes, now, floor)
+            if found is None:
                 return None
-            if may is None or may(line.share.name, line.depth):
+            if may is None or may(found.share.name, found.depth):
                 if ring:
-                    ring.served(line.share)
-                return self._take_head(line)
-            self._bar(line.share, line.depth + 1)
+                    ring.served(found.share)
+                return self._take_head(found)
+            self._bar(found.share, found.depth + 1)
         return None
 
     def release(self, tenant: str) -> None:
@@ -258,14 +262,12 @@ class Waiting:
             position = heappop(line.positions)
         line.size -= 1
         line.share.served = True
-        if not line.size:
-            self._emptied(line)
-        return position
-
-    def _emptied(self, line: Line) -> None:
-        line.positions.clear()
-        if line in self._opened:
+        if line.size:
+            self._date(line, self._places[self._head(line)][1])
+        else:
+            line.positions.clear()
             self._close(line)
+        return position
 
     def _open(self, line: Line, *, new: bool = True) -> None:
         """Let the line take part, unless it is barred. A tenant that has just come is served first."""
@@ -282,9 +284,7 @@ class Waiting:
 
     def _reopen(self, line: Line) -> None:
         self._open(line, new=False)
-        since = self._places[self._head(line)][1]
-        if line.dated is None or since < line.dated:
-            self._date(line, since)
+        self._date(line, self._places[self._head(line)][1])
 
     def _close(self, line: Line) -> None:
         del self._opened[line]
@@ -308,12 +308,13 @@ class Waiting:
         return ring
 
     def _date(self, line: Line, since: int) -> None:
-        """Enter the line among the ages of its level, with a key that is early enough."""
-        line.dated = since
-        level = line.level
-        heappush(level.ages, (since, line.number, line))
-        if len(level.ages) > 2 * level.open + _SPARE:
-            self._forget_ages(level)
+        """The head of the line waits since then: it stands among the ages of its level with a key that is no later."""
+        if (line.dated is None or since < line.dated) and line in self._opened:
+            line.dated = since
+            level = line.level
+            heappush(level.ages, (since, line.number, line))
+            if len(level.ages) > 2 * level.open + _SPARE:
+                self._forget_ages(level)
 
     def _oldest(self, level: Level) -> int:
         """Since when the longest waiting head of the level waits."""

@@ -113,7 +113,7 @@ class Supervisor(Agent):
                     refused = await _refused(call, ctx)
                     if refused:
                         return refused
-                with executing(f"{call.topic}.{call.skill}", call.id) as span:
+                with executing(f"{call.topic}.{call.skill}", child_call(ctx.call_id, call.id)) as span:
                     outcome = await _make(call, ctx)
                     if outcome.type != "completed":
                         span.fail(outcome.type, str(outcome.value))

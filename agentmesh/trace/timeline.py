@@ -15,13 +15,9 @@ from agentmesh.contracts import Log
 from agentmesh.errors import CallNotFound
 from agentmesh.fold import CallState
 from agentmesh.ids import LITE_TOPIC, kind_of, session_log
-from agentmesh.message import QUESTIONS, TERMINAL, Entry, Event
+from agentmesh.message import QUESTIONS, Entry, Event
 
 _PAGE: Final = 1000
-_BEGINS: Final = {"planned": 0, "call_started": 0, "submitted": 2, "accepted": 3}
-_MIDDLE: Final = 4
-_ENDS: Final = {**dict.fromkeys(TERMINAL, 5), "call_finished": 7}
-"""Of entries of the same millisecond, what causes comes before what it causes."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -174,7 +170,8 @@ class _Log:
     def children(self, parent: str, depth: int) -> list[tuple[str, str, int]]:
         """The calls that this one made, in order, as arguments of `read`."""
         steps = [entry.data for entry in self.entries if entry.type == "step" and entry.offset in self.counted]
-        return [(call, parent, depth) for call in dict.fromkeys(_of(step, "call") for step in steps) if call]
+        calls = [_of(step, "call") for step in steps]
+        return [(call, parent, depth) for call in dict.fromkeys(map(str, calls)) if call]
 
     def part(self) -> Part:
         """This call in the tree."""
@@ -215,7 +212,7 @@ class _Log:
                 not is_stored or event.offset in self.counted,
                 event.data,
             )
-            yield (event.time, _rank(event), self.depth), row
+            yield _order(event, self.depth), row
 
     def _ends(self) -> dict[int, int]:
         """Offset → when what began there ended."""
@@ -271,10 +268,12 @@ def _begins_step(data: Any) -> bool:
     return _of(data, "kind") == "call" and not _of(data, "end")
 
 
-def _rank(event: Entry | Event) -> int:
-    if event.type == "step":
-        return 1 if _begins_step(event.data) else 6
-    return _BEGINS.get(event.type, _ENDS.get(event.type, _MIDDLE))
+def _order(event: Entry | Event, depth: int) -> tuple[int, int, int]:
+    """Where its row stands among those of other logs. Of one millisecond, what causes comes before what it causes: a
+    call before those below it, and its sight of their ends after them.
+    """
+    sees_an_end = event.type == "call_finished" or (event.type == "step" and not _begins_step(event.data))
+    return (event.time, 1, -depth) if sees_an_end else (event.time, 0, depth)
 
 
 def _error(kind: str, data: Any) -> str:

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from agentmesh.broker.embedded.broker import EmbeddedBroker
-from agentmesh.broker.local import open_local
+from agentmesh.broker.local import LocalBroker, open_local
 from agentmesh.clock import ManualClock, settle
 from agentmesh.contracts import Append, Broker, Delivery, Lease
 from agentmesh.errors import BrokerUnavailable, Conflict, LeaseLost
@@ -21,15 +20,16 @@ from agentmesh.message import Draft, Message
 
 TOPIC = "WorkTask"
 BIG = "x" * 300_000
-Full = Callable[[EmbeddedBroker], Callable[[], None]]
+Full = Callable[[LocalBroker], Callable[[], None]]
 
 
 @contextmanager
 def by_pages(folder: Path) -> Iterator[Full]:
     """SQLite's own bound."""
 
-    def fill(broker: EmbeddedBroker) -> Callable[[], None]:
-        db = broker._store._db
+    def fill(broker: LocalBroker) -> Callable[[], None]:
+        assert broker.hosted
+        db = broker.hosted.broker._store._db
         pages = db.execute("pragma page_count").fetchone()[0]
         db.execute(f"pragma max_page_count = {pages + 1}").fetchall()
 
@@ -47,7 +47,7 @@ def by_file_size(folder: Path) -> Iterator[Full]:
     """The limit that the system sets to the files of a process."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def fill(broker: EmbeddedBroker) -> Callable[[], None]:
+    def fill(broker: LocalBroker) -> Callable[[], None]:
         size = (folder / "mesh.db-wal").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 8192, before[1]))
         return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -64,7 +64,7 @@ def by_a_small_disk(folder: Path) -> Iterator[Full]:
     if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount")
 
-    def fill(broker: EmbeddedBroker) -> Callable[[], None]:
+    def fill(broker: LocalBroker) -> Callable[[], None]:
         with (folder / "something").open("wb", buffering=0) as something:
             try:
                 while something.write(b"x" * 4096):

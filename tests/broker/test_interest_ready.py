@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agentmesh.broker.interest import InterestSet
 from agentmesh.broker.ready import ReadySet
@@ -95,6 +95,12 @@ class ReadyMachine(RuleBasedStateMachine):
         if name in self.position and name not in self.locked and self.heads[name] > self.position[name]:
             self.queue.append(name)
 
+    @initialize(wanted=st.sets(names, min_size=1), count=st.integers(0, 4))
+    def begins_with_some(self, wanted: set[str], count: int) -> None:
+        for name in sorted(wanted):
+            self.heads[name] += count
+            self.subscribes(name, -1)
+
     @rule(name=names, position=st.integers(-2, 5))
     def subscribes(self, name: str, position: int) -> None:
         """An offset from the future counts as the head."""
@@ -123,8 +129,16 @@ class ReadyMachine(RuleBasedStateMachine):
             self.locked[name] = self.now + self.LOCK
             assert self.ready.position(name) < self.heads[name]
 
+    @precondition(lambda self: self.position)
+    @rule(data=st.data(), back=st.integers(-2, 3))
+    def is_committed(self, data: st.DataObject, back: int) -> None:
+        self.commits(data.draw(st.sampled_from(sorted(self.locked or self.position))), back)
+
     @rule(name=names, back=st.integers(-2, 3))
-    def is_committed(self, name: str, back: int) -> None:
+    def is_committed_unasked(self, name: str, back: int) -> None:
+        self.commits(name, back)
+
+    def commits(self, name: str, back: int) -> None:
         offset = self.heads[name] - back
         self.ready.committed(name, offset, self.heads[name])
         if name in self.position:

@@ -30,8 +30,9 @@ def clock() -> ManualClock:
 @pytest.fixture
 async def broker(tmp_path: Path, clock: ManualClock) -> Any:
     opened = await open_local(tmp_path, clock)
+    assert opened.hosted
     await opened.declare(TOPIC, Delivery())
-    yield opened
+    yield opened.hosted.broker
     await opened.close()
 
 
@@ -282,7 +283,8 @@ async def test_bodies_beyond_what_memory_holds_come_from_the_store(
     await settle()
     await broker.publish(task(99, topic="OtherTask", body=b"new" * 1000))
     assert [lease.message.body for lease in await waiting] == [b"new" * 1000]
-    assert broker.state.tasks._bodies <= 10_000
+    assert broker.hosted
+    assert broker.hosted.broker.state.tasks._bodies <= 10_000
     await broker.close()
     broker = await open_local(tmp_path, clock)
     leases = await broker.lease([TOPIC], 20, 0, worker="w")
@@ -292,7 +294,8 @@ async def test_bodies_beyond_what_memory_holds_come_from_the_store(
     for lease in leases[:19]:
         await broker.ack(lease)
     await broker.declare("OtherTask", None)
-    assert broker.state.tasks._bodies == 0
+    assert broker.hosted
+    assert broker.hosted.broker.state.tasks._bodies == 0
     await broker.close()
 
 

@@ -195,6 +195,35 @@ async def test_a_reader_that_commits_what_it_reads_sees_every_entry_once_in_orde
     assert got == list(range(1000))
 
 
+@pytest.mark.promise(4)
+@pytest.mark.parametrize("after", [3, 4, 99, 2**53])
+async def test_an_offset_from_the_future_counts_as_the_end_of_the_log(broker: Broker, after: int) -> None:
+    await broker.append(LOG, [note(n) for n in range(4)])
+    subscribed, synced, committed = (broker.inbox(name) for name in ("subscribed", "synced", "committed"))
+    await subscribed.subscribe(LOG, after)
+    await synced.sync({LOG: after})
+    await committed.subscribe(LOG)
+    await committed.commit({LOG: after})
+    for inbox in (subscribed, synced, committed):
+        assert list(await inbox.poll(10, 0)) == []
+    await broker.append(LOG, [note(4)])
+    for inbox in (subscribed, synced, committed):
+        assert seen(await inbox.poll(10, 0)) == {LOG: [4]}
+    await committed.unsubscribe(LOG)
+    await committed.subscribe(LOG)
+    assert seen(await committed.poll(10, 0)) == {LOG: [4]}
+    assert await broker.read(LOG, after + 1) == []
+
+
+@pytest.mark.promise(4)
+async def test_an_offset_of_a_log_that_is_not_there_skips_nothing_of_it(broker: Broker) -> None:
+    inbox = broker.inbox("me")
+    await inbox.subscribe(LOG, 7)
+    await inbox.commit({LOG: 9})
+    await broker.append(LOG, [note(0), note(1)])
+    assert seen(await inbox.poll(10, 0)) == {LOG: [0, 1]}
+
+
 async def test_sync_replaces_the_whole_set(broker: Broker) -> None:
     inbox = broker.inbox("me")
     for name in ("call-a", "call-b", "call-c"):
@@ -272,6 +301,17 @@ async def test_a_client_that_polls_is_not_silent(backend: Backend, broker: Broke
     assert seen(await polling) == {LOG: [0]}
 
 
+async def test_an_owner_that_lost_its_place_by_silence_is_told_on_its_return(backend: Backend, broker: Broker) -> None:
+    owner = broker.inbox("owner")
+    await owner.subscribe(LOG, exclusive=True)
+    await backend.passes(182)
+    await broker.inbox("new").subscribe(LOG, exclusive=True)
+    assert [(batch.lite_topic, batch.revoked) for batch in await owner.poll(10, 0)] == [(LOG, True)]
+    await broker.append(LOG, [note(0)])
+    assert list(await owner.poll(10, 0)) == []
+    assert seen(await broker.inbox("new").poll(10, 0)) == {LOG: [0]}
+
+
 async def test_a_silent_client_that_held_something_exclusively_stands_in_nobodys_way(
     backend: Backend, broker: Broker
 ) -> None:
@@ -301,6 +341,10 @@ async def test_a_bad_name_is_refused(broker: Broker, name: str) -> None:
         await broker.inbox("me").subscribe(name)
     with pytest.raises(ConfigError):
         await broker.inbox("me").sync({LOG: None, name: None})
+    with pytest.raises(ConfigError):
+        await broker.inbox("me").unsubscribe(name)
+    with pytest.raises(ConfigError):
+        await broker.inbox("me").commit({name: 0})
 
 
 async def test_the_inboxes_of_a_closed_broker_are_closed(backend: Backend, broker: Broker) -> None:

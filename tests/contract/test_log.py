@@ -113,6 +113,13 @@ async def test_ids_of_the_mesh_are_refused(broker: Broker, entry_id: str) -> Non
 async def test_a_bad_name_is_refused(broker: Broker, name: str) -> None:
     with pytest.raises(ConfigError, match="LiteTopic"):
         await broker.append(name, [note(0)])
+    with pytest.raises(ConfigError, match="LiteTopic"):
+        await broker.read(name)
+    if name:
+        with pytest.raises(ConfigError, match="LiteTopic"):
+            await broker.list(name)
+        with pytest.raises(ConfigError, match="LiteTopic"):
+            await broker.list("log-", name)
 
 
 @pytest.mark.parametrize("data", [object(), {"a": {1, 2}, "b": object()}, "\ud800", {"a": 2**70}, math])

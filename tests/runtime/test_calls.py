@@ -32,6 +32,7 @@ from agentmesh import (
     skill,
 )
 from agentmesh.broker.embedded.broker import EmbeddedBroker
+from agentmesh.broker.local import LocalBroker
 from agentmesh.clock import ManualClock, settle
 from agentmesh.contracts import Delivery, Retry
 from agentmesh.message import Draft
@@ -482,6 +483,9 @@ async def test_an_entry_that_cannot_be_read_is_an_error_for_its_reader_alone(mes
     waiting = asyncio.create_task(call.result())
     await settle()
     broker = mesh.broker
+    if isinstance(broker, LocalBroker):
+        assert broker.hosted
+        broker = broker.hosted.broker
     assert isinstance(broker, EmbeddedBroker)
     broker.state.logs.find(call.id).tail.append((2, "", 0, b"rubbish"))  # type: ignore[union-attr]
     broker.state.logs.find(call.id).next = 3  # type: ignore[union-attr]

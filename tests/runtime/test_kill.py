@@ -93,14 +93,20 @@ def test_a_call_whose_worker_was_killed_ends_once_and_shows_one_output(tmp_path:
     assert finish(python(tmp_path, "go_on", url, call_id)) == ["杭州, recorded 1"]
 
 
-def test_a_second_process_is_told_the_pid_of_the_first(tmp_path: Path) -> None:
+def test_a_second_process_joins_the_first_and_takes_its_work_over_when_it_is_killed(tmp_path: Path) -> None:
     url = f"local://{tmp_path / 'mesh'}"
     first = python(tmp_path, "begin", url)
     assert first.stdout
-    first.stdout.readline()
-    second = python(tmp_path, "begin", url)
-    _, err = second.communicate(timeout=30)
-    assert second.returncode == 1
-    assert f"BrokerUnavailable: {tmp_path / 'mesh'} is open in another process, pid {first.pid}" in err
-    first.kill()
-    first.communicate()
+    call_id = first.stdout.readline().strip()
+    assert first.stdout.readline().strip() == "working"
+    second = python(tmp_path, "go_on", url, call_id)
+    try:
+        assert second.stdout
+        registered = python(tmp_path, "look", url, call_id)
+        assert registered.stdout
+        assert json.loads(registered.stdout.readline())[1] == "submitted"
+    finally:
+        first.kill()
+        first.communicate()
+    assert finish(second) == ["working", "杭州, recorded 1"]
+    assert json.loads(finish(registered)[-1])[1] == "completed"

@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -98,7 +98,7 @@ class RemoteBlobs:
                 if found and found.touched < before:
                     self._fs.rm_file(path)
 
-    def _files(self, folder: str) -> list[str]:
+    def _files(self, folder: str) -> Sequence[str]:
         with self._explained():
             self._fs.invalidate_cache()
             try:
@@ -157,7 +157,7 @@ def check_url(url: str) -> str:
 
 
 def _file_system(url: str) -> Any:
-    import fsspec
+    import fsspec  # type: ignore[import-untyped]
 
     try:
         return fsspec.core.url_to_fs(url)[0]

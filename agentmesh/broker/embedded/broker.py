@@ -86,7 +86,10 @@ class EmbeddedBroker:
             self._state.request(request)  # it writes nothing, so it needs no place in the turn
             if wait <= 0:
                 await self._turns.submit(_nothing)
-            return await self._turns.within(future, wait, ())
+            found: Sequence[Lease] = await self._turns.within(future, wait, ())
+            if not found and request.granted:  # by a commit that the disk is still waited for
+                await self._turns.settled()
+            return found or request.granted
         except asyncio.CancelledError:
             if not self._turns.closed:
                 for lease in request.granted:  # to nobody: give them back
@@ -108,6 +111,7 @@ class EmbeddedBroker:
                 news[token] = "lost"
                 continue
             self._state.tasks.renew(task, now + self._state.lease_time(task))
+            task.worker = worker  # a new host knows its process alone
             if task.cancelled:
                 news[token] = "cancelled"
         if news or wait <= 0:
@@ -158,6 +162,7 @@ class EmbeddedBroker:
 
     async def stats(self, topics: Sequence[str] = ()) -> Sequence[TopicStats]:
         self._turns.check_open()
+        await self._turns.settled()
         dead = dict(self._store.query("count_dead"))
         return [
             self._state.stats(name, dead.get(name, 0)) for name in topics or sorted({*self._state.tasks.topics, *dead})
@@ -165,6 +170,7 @@ class EmbeddedBroker:
 
     async def browse(self, topic: str, after: int = 0, limit: int = 100, *, dead: bool = False) -> Sequence[Stored]:
         self._turns.check_open()
+        await self._turns.settled()
         if not dead or not self._store.query("browse_dead", topic, 0, 1):
             self._state.topic(topic)
         found = []
@@ -209,6 +215,7 @@ class EmbeddedBroker:
             if part:
                 check_lite_topic(part)
         self._turns.check_open()
+        await self._turns.settled()
         return self._state.logs.listing(prefix, after, limit)
 
     def inbox(self, client: str, *, raw: bool = False) -> EmbeddedInbox:
@@ -301,6 +308,7 @@ class EmbeddedBroker:
 
     def _tell(self) -> None:
         """After a commit: wake the readers, and tell the workers about their leases."""
+        self.sweep.told()
         if self._state.expired:
             self._inboxes.expired(self._state.expired)
         if self._state.written:
@@ -312,11 +320,9 @@ class EmbeddedBroker:
             if worker in self._listeners:
                 resolve(self._listeners[worker], found)
 
-    def _upkeep(self) -> bool:
+    def _upkeep(self) -> int:
         self._state.expired = self._retention.step(self._state.now, self._state.changes)
-        if not self._retention.more:
-            self.sweep.begin()
-        return self._retention.more
+        return self._retention.pause(self._state.now)
 
     def _is_needed(self, lite_topic: str) -> bool:
         return lite_topic in self._state.tasks.by_log or self._inboxes.is_read(lite_topic)

@@ -11,13 +11,16 @@ import threading
 from pathlib import Path
 from typing import Final
 
-STEP: Final = 4_000_000
+STEP: Final = 16_000_000
 """How much is written (bytes, about) between two checkpoints."""
 
 BOUND: Final = 64_000_000
 """How long the log may grow before the writer pauses. It exceeds this by what is written meanwhile."""
 
 _FRAME: Final = 4096 + 24
+_COMMIT: Final = 5 * _FRAME
+"""What a commit writes however small it is: a page of each table and index that it touches."""
+
 _FEW: Final = 1_000_000
 _TRIES: Final = 5
 
@@ -33,7 +36,7 @@ class Checkpoints:
 
     def written(self, size: int) -> None:
         """So many bytes were committed."""
-        self._written += size
+        self._written += size + _COMMIT
         if self._written > STEP and not self.due and (self._thread is None or not self._thread.is_alive()):
             self._written = 0
             self._thread = threading.Thread(target=self._run, name="agentmesh-checkpoint", daemon=True)

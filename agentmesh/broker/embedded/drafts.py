@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agentmesh.errors import PayloadCorrupt, PayloadTooLarge
+from agentmesh.errors import Conflict, PayloadCorrupt, PayloadTooLarge
 from agentmesh.ids import body_digest
 from agentmesh.message import INLINE_LIMIT, Draft, Message, encode_content, encode_message, read_claim
 
@@ -53,6 +53,14 @@ def check_text(text: str) -> None:
 def identity(message: Message) -> tuple[str, str, str]:
     """What must be the same for a message to be the one that was published before: topic, skill, digest."""
     return message.topic, message.skill, _digest(message)
+
+
+def other_call(message: Message) -> Conflict:
+    """The error for an id that is known with another identity."""
+    return Conflict(
+        f"{message.id} was started before with another topic, skill or input. "
+        "A key names one call: use another key for another input."
+    )
 
 
 def _digest(message: Message) -> str:

@@ -28,7 +28,7 @@ class Gate:
                 return None
 
         def may(tenant: str, depth: int) -> bool:
-            account, (_, in_topic, _) = tasks.account(tenant), topic.of_tenant[tenant]
+            _, in_topic, account = topic.of_tenant[tenant]
             wait = account.bucket.wait(now) if account.bucket else 0
             if wait:
                 tasks.tenant_refills.set(tenant, now + wait)
@@ -41,7 +41,7 @@ class Gate:
 
     def begun(self, topic: Topic, task: Task) -> None:
         """The task takes its tokens."""
-        for bucket in (topic.bucket, self._tasks.account(task.message.tenant).bucket):
+        for bucket in (topic.bucket, task.uses[2].bucket):
             if bucket:
                 bucket.spend()
 
@@ -51,7 +51,6 @@ class Gate:
         for message in coming:
             topic, uses = self._tasks.topics[message.topic], self._tasks.uses(message)
             in_topic, of_tenant, in_all = (use.unfinished + more.get(use, 0) for use in uses)
-            tenant = self._tasks.account(message.tenant).tenant
-            check_room(topic.name, topic.delivery.quota, tenant, (in_topic, of_tenant, in_all))
+            check_room(topic.name, topic.delivery.quota, uses[2].tenant, (in_topic, of_tenant, in_all))
             for use in uses:
                 more[use] = more.get(use, 0) + 1

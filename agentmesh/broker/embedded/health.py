@@ -240,7 +240,7 @@ _WITHOUT_BEGINNING: Final = """
 _OF_NOBODY: Final = """
     with recursive number(id) as (
         select min(lite_topic) from entry
-        union all select (select min(lite_topic) from entry where lite_topic > id) from number where id is not null
+        union all select (select min(lite_topic) from entry where lite_topic > number.id) from number where id is not null
     ),
     known(id) as materialized (select id from lite_topic union all select lite_topic from ended)
     select id from number where id is not null and id not in (select id from known) limit 6
@@ -258,10 +258,24 @@ def _lite_topics(db: sqlite3.Connection, found: Survey) -> None:
         found.problems.append(Problem(text, "They only take room: nothing has to be done."))
 
 
+_MISSING: Final = "select distinct digest from blob_reference where digest not in (select digest from blob) limit 6"
+_UNOWNED: Final = """
+    select digest from blob
+     where released = 0 and not exists (select 1 from blob_reference where digest = blob.digest) limit 6
+"""
+
+
 def _blobs(db: sqlite3.Connection, found: Survey) -> None:
     if found.facts["schema"] != SCHEMA_VERSION:
         return
-    found.facts["blobs"] = db.execute("select count(*) from blob").fetchone()[0]
+    count, size = db.execute("select count(*), coalesce(sum(size), 0) from blob").fetchone()
+    found.facts |= {"blobs": count, "blob bytes": size}
+    if missing := [row[0] for row in db.execute(_MISSING)]:
+        text = f"Large bodies that are referred to and not known: {_some(missing)}."
+        found.problems.append(Problem(text, "Calls that have them fail with PayloadCorrupt: start those again."))
+    if unowned := [row[0] for row in db.execute(_UNOWNED)]:
+        text = f"Large bodies that nobody refers to, and that are kept: {_some(unowned)}."
+        found.problems.append(Problem(text, "They only take room: nothing has to be done."))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ RETURNING: Final = 1000
 """How many clients that were forgotten for their silence are told, when they return, what they held exclusively."""
 
 _BATCH_ENTRIES: Final = 256
+_BATCH_BYTES: Final = 8_000_000
 _SLICE: Final = 500
 _HEADS: Final = 50
 _SWEEP: Final = 8
@@ -178,12 +179,16 @@ class Inboxes:
         batches = [Batch(name, [], revoked=True) for name in islice(client.revoked, max(0, limit))]
         for batch in batches:
             del client.revoked[batch.lite_topic]
-        for name in client.ready.take(limit - len(batches), now + LOCK):
+        room = _BATCH_BYTES
+        while len(batches) < limit and room > 0 and (names := client.ready.take(1, now + LOCK)):
+            name = names[0]
             try:
                 entries = read(name, client.ready.position(name), _BATCH_ENTRIES)
             except PayloadCorrupt:
                 batches.append(Batch(name, ()))  # one log that cannot be read keeps nobody from the others
                 continue
+            if raw:
+                entries, room = _fitting(entries, room)
             if entries:
                 batches.append(Batch(name, entries))
             else:
@@ -301,6 +306,15 @@ class Inboxes:
 def _is_there(client: Client, name: str, after: int | None) -> bool:
     """Whether subscribing once more would change nothing."""
     return name in client.ready if after is None else client.ready.rests(name, after)
+
+
+def _fitting(rows: Sequence[Any], room: int) -> tuple[Sequence[Any], int]:
+    """As many of these rows as there is room for (bytes), one at least, and the room that is left."""
+    for count, row in enumerate(rows):
+        room -= len(row[3])
+        if room <= 0:
+            return rows[: max(1, count)], 0
+    return rows, room
 
 
 def _slices(items: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -132,6 +132,8 @@ select policy from tenant order by name;
 select digest from blob_reference where lite_topic = ? limit ?;
 -- name: released_blobs
 select digest from blob where released > 0 and released < ? order by released limit ?;
+-- name: first_released
+select released from blob where released > 0 order by released limit 1;
 -- name: known_blobs
 select digest from blob where digest in (select value from json_each(?));
 -- name: blobs

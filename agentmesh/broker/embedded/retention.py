@@ -27,6 +27,9 @@ _KEPT: Final = HOUR
 """What ended so recently (ms) may still be fetched by whoever asked for it, and is kept even at the bound."""
 
 _PAGE: Final = 200
+_SOON: Final = 10
+_LOOK: Final = 60_000
+_EVER: Final = 2**62
 _PAUSE: Final = 10 * 60_000
 _ROWS_OF_A_LOG: Final = 4
 
@@ -60,6 +63,14 @@ class Retention:
             self._end_oldest(now, changes)
         self.more = self.more or self._shrinking or not self._has_room()
         return list(self._ended)
+
+    def pause(self, now: int) -> int:
+        """When to come again (ms): soon if there is more to do, else when the next hour's LiteTopics are due, or to
+        look at the size."""
+        if self.more:
+            return _SOON
+        busy = self._bound or self._store.query("released_blobs", _EVER, 1)
+        return _LOOK if busy else HOUR - now % HOUR
 
     def _has_room(self) -> bool:
         return self._rows > 0 and self._bytes > 0

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from agentmesh.broker.embedded.drafts import Encoded, encode, identity, submitted
+from agentmesh.broker.embedded.drafts import Encoded, encode, identity, other_call, submitted
 from agentmesh.broker.embedded.gate import Gate
 from agentmesh.broker.embedded.logs import Logs, LogState
 from agentmesh.broker.embedded.references import refer_to_body, refer_to_data, release
@@ -246,12 +246,11 @@ class State:
         topic = self.topic(message.topic)
         if self._is_known(message):
             return False
-        account = self.tasks.account(message.tenant)
         if self.tasks.limiting or topic.is_limited:
             self.gate.check([message])
-        log = self.logs.create(message.log, "", message.deadline, self.now, self.changes)
-        self._write(log, "", submitted(message, account.highest))
         task = self.tasks.add(message, self.now)
+        log = self.logs.create(message.log, "", message.deadline, self.now, self.changes)
+        self._write(log, "", submitted(message, task.uses[2].highest))
         self.changes.insert_task.append((task.position, topic.name, message.not_before, raw))
         self.changes.grow(1, len(raw))
         refer_to_body(log.id, message.blob, self.changes)
@@ -265,7 +264,7 @@ class State:
         entries = self.logs.read(message.log, -1, 1)
         first = entries[0].data if entries and entries[0].type == "submitted" else None
         if not isinstance(first, dict) or tuple(map(first.get, ("topic", "skill", "digest"))) != identity(message):
-            raise _other(message)
+            raise other_call(message)
         return True
 
     def _check_publishes(
@@ -281,7 +280,7 @@ class State:
         for message, _ in publishes:
             self.topic(message.topic)
             if not self._is_known(message) and identity(new.setdefault(message.log, message)) != identity(message):
-                raise _other(message)
+                raise other_call(message)
         for name, _, _ in appends:
             if name in new:
                 raise Conflict(f"{name} begins with its publish. Append to it once that is stored.")
@@ -401,10 +400,3 @@ class State:
         topic = self.topic(name)
         running = topic.use.running
         return TopicStats(name, topic.use.unfinished - running, running, dead, topic.waiting.oldest())
-
-
-def _other(message: Message) -> Conflict:
-    return Conflict(
-        f"{message.id} was started before with another topic, skill or input. "
-        "A key names one call: use another key for another input."
-    )

@@ -20,7 +20,7 @@ _BODIES_IN_MEMORY: Final = 64_000_000
 _CLAIM: Final = 10_000
 _IDLE_TENANTS: Final = 1000
 
-Uses = tuple[Use, Use, Use]
+Uses = tuple[Use, Use, Account]
 """What counts a task: the use of its topic, of its tenant in the topic, of its tenant in all."""
 
 
@@ -185,6 +185,7 @@ class Tasks:
     def _load_tenants(self, now: int) -> None:
         before, self.accounts = self.accounts, {}
         self.tenants.clear()
+        self.limiting = False
         for (policy,) in self._store.query("tenants"):
             tenant = msgspec.msgpack.decode(policy, type=Tenant)
             self.accounts[tenant.name] = Account(tenant)
@@ -214,7 +215,7 @@ class Tasks:
         topic = self.topics[message.topic]
         uses = topic.of_tenant.get(message.tenant)
         if uses is None:
-            uses = topic.of_tenant[message.tenant] = topic.use, Use(), self.account(message.tenant).use
+            uses = topic.of_tenant[message.tenant] = topic.use, Use(), self.account(message.tenant)
         return uses
 
     def new_position(self) -> int:
@@ -268,7 +269,7 @@ class Tasks:
         topic = self.topics[task.message.topic]
         if self.limiting or topic.is_limited:  # one less runs: those who were barred may go on
             self.resumed[topic.name] = None
-            self.release(self.accounts[task.message.tenant])
+            self.release(task.uses[2])
 
     def release(self, account: Account) -> None:
         """Let the tenant take part again wherever it was barred."""
@@ -298,7 +299,7 @@ class Tasks:
         """Of many tenants, keep those who have something in hand."""
         tenant = task.message.tenant
         if not task.uses[2].unfinished and tenant not in self.tenants:
-            del self.accounts[tenant]
+            self.release(self.accounts.pop(tenant))
             for topic in self.topics.values():
                 topic.of_tenant.pop(tenant, None)
 

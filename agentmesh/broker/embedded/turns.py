@@ -33,7 +33,7 @@ _PAUSE: Final = 1000
 
 class Turns:
     """The turns of one event loop over one `State`. `tell` is called after each commit, before the state settles;
-    `upkeep` once a minute within a turn, and again soon if it returns True.
+    `upkeep` within a turn, a minute after the opening, then after so many milliseconds as it returns.
 
     With `durability=full` a commit is followed by a sync in a thread, and what was done is told after that; meanwhile
     there is no other turn, and `settled` is what readers wait for.
@@ -45,7 +45,7 @@ class Turns:
         state: State,
         clock: Clock,
         tell: Callable[[], None],
-        upkeep: Callable[[], bool],
+        upkeep: Callable[[], int],
     ) -> None:
         self.closed = False
         self.figures = Figures(clock.now())
@@ -228,7 +228,7 @@ class Turns:
             self._timer_at = now
         self._state.due()
         if now >= self._upkeep_at:
-            self._upkeep_at = now + (_AGAIN if self._upkeep() else _UPKEEP)
+            self._upkeep_at = now + self._upkeep()
 
     def _apply(self, told: Told) -> None:
         changes = self._state.changes
@@ -257,7 +257,8 @@ class Turns:
                 else:
                     future.set_exception(error)
         for request in self._state.granted:
-            request.future.set_result(request.granted)
+            if not request.future.done():  # while the disk was waited for, its time may have been over
+                request.future.set_result(request.granted)
         self._tell_others()
         self._state.settle()
 

@@ -12,16 +12,14 @@ from typing import Any, Final, Literal
 
 from agentmesh.broker.embedded.broker import EmbeddedBroker
 from agentmesh.broker.embedded.shared import Shared
-from agentmesh.broker.embedded.store import Store
-from agentmesh.broker.local.folder import Folder, Lock
-from agentmesh.broker.local.host import Doorbell
+from agentmesh.broker.local.folder import Folder, disown_sockets
+from agentmesh.broker.local.hosted import Durability, Hosted, disown_locks
+from agentmesh.broker.local.inbox import LocalInbox
 from agentmesh.broker.local.remote import Belongings, Remote
 from agentmesh.broker.process import name_process
-from agentmesh.card import write_card
 from agentmesh.clock import Clock
 from agentmesh.contracts import (
     Append,
-    Batch,
     Delivery,
     Health,
     Inbox,
@@ -34,27 +32,27 @@ from agentmesh.contracts import (
 from agentmesh.errors import BrokerUnavailable
 from agentmesh.log import get_logger
 from agentmesh.message import Draft, Entry, Message
-from agentmesh.registry.embedded import EmbeddedRegistry
 
-Durability = Literal["normal", "full"]
+_REFUSE: Final = 30.0
+"""For how long (s) others are refused after a host could not be started."""
 
 _shared: Final[Shared["LocalBroker"]] = Shared()
-_locks: Final[set[Lock]] = set()
 
 
 async def open_local(
-    folder: str | Path, clock: Clock, *, durability: Durability = "normal", alone: bool = True
+    folder: str | Path, clock: Clock, *, durability: Durability = "normal", alone: bool = True, retention: int = 0
 ) -> "LocalBroker":
     """The mesh in `folder`, which is made if it is not there, readable by its owner alone.
 
-    The first process hosts it in its own loop, unless `alone` is false: then a child hosts from the start. What a dead
-    process held is handed out again at once. Raises `BrokerUnavailable` if the folder cannot be read or written or is
-    on a network file system, if a newer version wrote or hosts it, or if a program that hosts it does not answer (and
-    names its pid).
+    The first process hosts it in its own loop, unless `alone` is false: then a child hosts from the start. `retention`
+    bounds the file (bytes; 0: any size); that of whoever hosts counts. What a dead process held is handed out again at
+    once. Raises `BrokerUnavailable` if the folder cannot be read or written or is on a network file system, if a newer
+    version wrote or hosts it, or if a program that hosts it does not answer (and names its pid).
     """
     place = Folder(folder)
     broker = _shared.open(
-        f"local://{place.path}", lambda forget: LocalBroker(place, clock, forget, durability=durability, alone=alone)
+        f"local://{place.path}",
+        lambda forget: LocalBroker(place, clock, forget, durability=durability, alone=alone, retention=retention),
     )
     try:
         await broker.ready()
@@ -64,59 +62,19 @@ async def open_local(
     return broker
 
 
-class Hosted:
-    """A store that this process hosts in its own loop, with the lock and the socket that go with it."""
-
-    def __init__(self, folder: Folder, lock: Lock, process: str, clock: Clock, durability: Durability) -> None:
-        self._lock = lock
-        self._server: asyncio.Server | None = None
-        _locks.add(lock)
-        try:
-            self._store = Store(folder.database, process, full=durability == "full")
-            try:
-                self.broker = EmbeddedBroker(self._store, clock, process=process, on_close=_nothing)
-                self.registry = EmbeddedRegistry(self.broker, clock)
-            except BaseException:
-                self._store.close()
-                raise
-        except BaseException:
-            self._release()
-            raise
-        self._process = process
-
-    async def listen(self, folder: Folder, ring: Callable[[], None]) -> None:
-        """Hear of other processes."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: Doorbell(ring), sock=folder.listen())
-
-    def end(self, *, handing_over: bool = False) -> None:
-        """Finish what was asked for and let go of everything."""
-        if self._server:
-            self._server.close()
-        self.broker.end()
-        self._store.close(handing_over=handing_over)
-        self._release()
-
-    def belongings(self) -> Belongings:
-        """What this process has here, for its next host."""
-        tokens = {task.token: None for task in self.broker.state.tasks.by_token.values()}
-        inboxes, exclusive = self.broker.interests()
-        registered = {
-            (each.topic, each.version, each.instance): write_card(each.card) for each in self.registry.instances()
-        }
-        return Belongings(tokens, inboxes, exclusive, registered)
-
-    def _release(self) -> None:
-        _locks.discard(self._lock)
-        self._lock.release()
-
-
 class LocalBroker:
     """A `Broker` over a folder, for the event loop it is made in. It is closed when `close` was called once for each of
     its `users`."""
 
     def __init__(
-        self, folder: Folder, clock: Clock, forget: Callable[[], None], *, durability: Durability, alone: bool
+        self,
+        folder: Folder,
+        clock: Clock,
+        forget: Callable[[], None],
+        *,
+        durability: Durability,
+        alone: bool,
+        retention: int = 0,
     ) -> None:
         self.users = 1
         self.folder = folder
@@ -126,12 +84,17 @@ class LocalBroker:
         self.remote: Remote | None = None
         self.listeners: list[Callable[[str], None]] = []
         self._durability: Durability = durability
+        self._retention = retention
+        self._options = ("--durability", durability, *(("--retention", str(retention)) if retention else ()))
         self._forget = forget
-        self._closed = False
+        self._closed = self._hosted_once = False
         self._now: EmbeddedBroker | Remote | None = None
+        self._leaving: Hosted | None = None
+        self._alone_until = 0.0
+        self._alone_because = ""
         lock = folder.take("program", self.process) if alone else None
         if lock:
-            self._host(Hosted(folder, lock, self.process, clock, durability))
+            self._host(Hosted(folder, lock, self.process, clock, durability, retention))
         self._belongings = Belongings()
         self._opening: asyncio.Task[None] | None = None
         self._begin(self._open())
@@ -140,17 +103,17 @@ class LocalBroker:
         self.hosted = hosted
         self._now = hosted.broker
         hosted.registry.listen(self._changed)
-        hosted.broker.turns.on_deposed = self._move
+        hosted.broker.turns.on_deposed = self._deposed
 
     async def _open(self) -> None:
         if self.hosted:
-            await self.hosted.listen(self.folder, self._move)
+            await self.hosted.listen(self.folder, self._rung)
         else:
             await self._join()
 
     async def _join(self) -> None:
         """Become a client of whoever hosts."""
-        remote = Remote(self.folder, self.process, self._belongings, ("--durability", self._durability))
+        remote = Remote(self.folder, self.process, self._belongings, self._options)
         remote.listeners.append(self._changed)
         try:
             await remote.link.open()
@@ -159,23 +122,65 @@ class LocalBroker:
             raise
         self.remote = self._now = remote
 
+    def _rung(self) -> str:
+        """Somebody is at the door: the store moves out, or why not."""
+        if asyncio.get_running_loop().time() < self._alone_until:
+            return self._alone_because
+        self._move()
+        return ""
+
+    def _deposed(self) -> None:
+        get_logger().warning("another process hosts by now, since the lock was removed", folder=str(self.folder.path))
+        self._move()
+
     def _move(self) -> None:
         """Let the store move out. What is asked for meanwhile waits."""
-        hosted, self.hosted = self.hosted, None
-        if hosted and not self._closed:
-            self._now = None
-            self._begin(self._hand_over(hosted))
+        if self.hosted and not self._closed:
+            self._leaving, self.hosted, self._now = self.hosted, None, None
+            self._begin(self._hand_over(self._leaving))
 
     async def _hand_over(self, hosted: Hosted) -> None:
         get_logger().debug("another process is here: the store moves to a host", folder=str(self.folder.path))
-        self._belongings = hosted.belongings()
-        hosted.end(handing_over=True)
-        await self._join()
+        self._leaving = None
+        self._belongings = hosted.hand_over()
+        self._hosted_once = True
+        await self._rejoin()
+
+    async def _rejoin(self) -> None:
+        """As `_join`; what this process hosted before it hosts again, if nobody else can."""
+        try:
+            await self._join()
+        except BrokerUnavailable as error:
+            if not self._hosted_once or not await self._take_back(error):
+                raise
+
+    async def _take_back(self, error: BrokerUnavailable) -> bool:
+        """No host can be started: go on here, for this process alone. Whether that could be done."""
+        lock = self.folder.take("program", self.process)
+        if lock is None:
+            return False
+        get_logger().error("no host can be started: this process goes on alone", error=str(error))
+        hosted = Hosted(self.folder, lock, self.process, self.clock, self._durability, self._retention)
+        try:
+            await hosted.restore(self._belongings)
+            self._alone_until = asyncio.get_running_loop().time() + _REFUSE
+            self._alone_because = f"The program with pid {os.getpid()} has {self.folder.path} for itself: {error}"
+            await hosted.listen(self.folder, self._rung)
+        except BaseException:
+            hosted.end()
+            raise
+        self._host(hosted)
+        for topic in {topic for topic, _, _ in self._belongings.registered}:
+            self._changed(topic)
+        return True
 
     async def ready(self) -> None:
         """Wait until there is a host. Raises `BrokerUnavailable`."""
-        if not self._now:
-            await self._target()
+        await self.target()
+
+    async def target(self) -> EmbeddedBroker | Remote:
+        """Whoever hosts."""
+        return self._now or await self._target()
 
     async def _target(self) -> EmbeddedBroker | Remote:
         """Whoever hosts, as soon as somebody does. Each call after a failure tries anew."""
@@ -185,11 +190,14 @@ class LocalBroker:
             if self._opening is None:
                 if self._now:
                     return self._now
-                self._begin(self._join())
+                self._begin(self._rejoin())
             opening = self._opening
             assert opening
             try:
                 await asyncio.shield(opening)
+            except asyncio.CancelledError:
+                if not opening.cancelled():
+                    raise  # it is we who are to end
             finally:
                 if self._opening is opening and opening.done():
                     self._opening = None
@@ -211,8 +219,9 @@ class LocalBroker:
         if self._opening and not self._opening.done():
             self._opening.cancel()
             await asyncio.wait([self._opening])
-        if self.hosted:
-            self.hosted.end()
+        for hosted in (self.hosted, self._leaving):
+            if hosted:
+                hosted.end()
         if self.remote:
             await self.remote.close()
 
@@ -220,9 +229,11 @@ class LocalBroker:
         """Let go of the store; the loop that this broker belonged to is over."""
         self._closed = True
         self._forget()
-        if self.hosted:
-            self.hosted.broker.turns.closed = True
-            self.hosted.end()
+        for hosted in (self.hosted, self._leaving):
+            if hosted:
+                hosted.abandon()
+        if self.remote:
+            self.remote.link.abandon()
 
     # Queue
 
@@ -335,63 +346,16 @@ class LocalBroker:
         return await target.figures()
 
 
-class LocalInbox:
-    """One client's `Inbox`, wherever its host is."""
-
-    def __init__(self, broker: LocalBroker, client: str) -> None:
-        self._broker = broker
-        self._client = client
-        self._host: object = None
-        self._inbox: Inbox | None = None
-
-    async def _now(self) -> Inbox:
-        broker = self._broker
-        host = broker._now or await broker._target()
-        if self._inbox is None or host is not self._host:
-            self._host, self._inbox = host, host.inbox(self._client)
-        return self._inbox
-
-    async def subscribe(self, lite_topic: str, after: int | None = None, exclusive: bool = False) -> None:
-        await (await self._now()).subscribe(lite_topic, after, exclusive)
-
-    async def unsubscribe(self, lite_topic: str) -> None:
-        await (await self._now()).unsubscribe(lite_topic)
-
-    async def sync(self, interests: Mapping[str, int | None]) -> None:
-        await (await self._now()).sync(interests)
-
-    async def poll(self, limit: int, wait: float) -> Sequence[Batch]:
-        until = self._broker.clock.now() + round(wait * 1000)
-        while True:
-            inbox = await self._now()
-            host = self._host
-            batches = await inbox.poll(limit, wait)
-            if batches or self._broker.is_at(host):
-                return batches
-            wait = max(0, until - self._broker.clock.now()) / 1000  # the store moved meanwhile
-
-    async def commit(self, offsets: Mapping[str, int]) -> None:
-        await (await self._now()).commit(offsets)
-
-    async def close(self) -> None:
-        await (await self._now()).close()
-
-
 def _look(task: "asyncio.Task[None]") -> None:
     """Its error is raised to whoever asks next; nobody has to."""
     if not task.cancelled():
         task.exception()
 
 
-def _nothing() -> None:
-    """The store is closed by `Hosted`."""
-
-
 def _forked() -> None:
-    """In a forked child, what is open is the parent's: its lock ends with the parent, not with us."""
-    for lock in _locks:
-        lock.disown()
-    _locks.clear()
+    """In a forked child, what is open is the parent's: it ends with the parent, not with us."""
+    disown_locks()
+    disown_sockets()
     _shared.disown()
 
 

@@ -42,6 +42,13 @@ class Lock:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
+    def is_of(self, path: Path) -> bool:
+        """Whether `path` is still the file that is locked; if somebody removed it, others can lock another one."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(path))
+        except OSError:
+            return False
+
     def release(self) -> None:
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)

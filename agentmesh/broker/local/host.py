@@ -3,36 +3,26 @@ socket."""
 
 import asyncio
 import contextlib
-import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
 from agentmesh.broker.embedded.broker import EmbeddedBroker
 from agentmesh.broker.embedded.turns import Told
+from agentmesh.broker.local.connection import Connection
 from agentmesh.broker.local.operations import OPERATIONS, Operations
+from agentmesh.broker.local.returning import Returning
 from agentmesh.broker.local.session import Answer, LeaseAnswer, Session
-from agentmesh.broker.local.wire import (
-    MAGIC,
-    PROTOCOL,
-    Records,
-    Rubbish,
-    Welcome,
-    read_hello,
-    read_request,
-    record,
-)
+from agentmesh.broker.local.wire import read_request, record
 from agentmesh.broker.process import is_dead
 from agentmesh.clock import Clock
 from agentmesh.errors import BrokerUnavailable, MeshError
-from agentmesh.log import get_logger
 from agentmesh.registry.embedded import EmbeddedRegistry
 
-HELLO: Final = 10_000
-"""The longest first record: whoever sends more than that is no client."""
-
 _GONE: Final = 180_000
+_EVER: Final = 2**62
+_MANY: Final = 100_000
 _LOOKS: Final = (0.05, 0.5, 2.0, 8.0)
 """When to look (s) whether a process whose connection closed is dead: its socket closes before its pid is free."""
 
@@ -54,6 +44,32 @@ class Host:
         self._tasks: set[asyncio.Task[None]] = set()
         broker.turns.before_commit = self._note
         registry.listen(self._on_change)
+        self.returning = Returning(self._known())
+
+    def _known(self) -> list[str]:
+        """The processes that were here before and still live; what was kept for dead ones is forgotten."""
+        names = [str(name) for (name,) in self.broker.query("silent_clients", _EVER, _MANY)]
+        dead = {name for name in names if is_dead(name)}
+        for name in dead:
+            self._write(self._forget, name)
+        return [name for name in names if name not in dead]
+
+    def _write(self, apply: Callable[..., None], *arguments: Any) -> None:
+        """In the next turn, with nobody waiting for it."""
+        with contextlib.suppress(BrokerUnavailable):
+            self.broker.turns.submit(apply, *arguments).add_done_callback(lambda done: done.exception())
+
+    def _forget(self, name: str) -> None:
+        """Within a turn."""
+        self.broker.state.changes.delete_client.append((name,))
+        self.broker.state.changes.rows += 1
+
+    def _remember(self, session: Session) -> None:
+        """Within a turn: the next host expects it."""
+        state = self.broker.state
+        if self.sessions.get(session.name) is session:
+            state.changes.upsert_client.append(session.row(state.now))
+            state.changes.rows += 1
 
     async def listen(self, server: socket.socket) -> None:
         """Take connections."""
@@ -75,12 +91,18 @@ class Host:
             self._idle_since = self.clock.now()
         return self.clock.now() - self._idle_since
 
-    def enter(self, name: str) -> Session:
-        """The session of that process, with the answers that were stored for it."""
+    def enter(self, name: str, connection: Connection) -> Session:
+        """The session of that process, with the answers that were stored for it. An older connection of it is over,
+        whatever may still come from there."""
         session = self.sessions.get(name)
         if session is None:
             rows = self.broker.query("client_replies", name)
             session = self.sessions[name] = Session(name, rows[0][0] if rows else b"")
+            if not rows:
+                self._write(self._remember, session)
+        before, session.connection = session.connection, connection
+        if before:
+            before.cut()
         return session
 
     def leave(self, session: Session) -> None:
@@ -89,17 +111,23 @@ class Host:
         session.gone_at = self.clock.now()
         self._own(self._look_after(session))
 
+    async def arrived(self, name: str, told: Sequence[asyncio.Task[None]]) -> None:
+        """Once this is done, the process has told what it has here."""
+        if told:
+            await asyncio.wait(told)
+        self.returning.arrived(name)
+
     def part(self, session: Session, number: int) -> None:
         """The process says goodbye."""
-        send = session.send
+        connection = session.connection
 
         async def work() -> None:
             with contextlib.suppress(MeshError):
                 while session.writes():
                     await self.broker.turns.submit(_nothing)
                 await self.end(session)
-            if send:
-                send(record((number, True, None)))
+            if connection:
+                connection.send(record((number, True, None)))
 
         self._own(work())
 
@@ -129,18 +157,18 @@ class Host:
         """Do what a record asks for. Raises `Rubbish`."""
         number, seen, name, arguments = read_request(raw)
         session.confirm(seen)
-        if number in session.replies:
-            session.answer(number, self._operations.recall(session.replies[number]))
-        elif number not in session.open:
-            operation = OPERATIONS.get(name)
-            if operation is None:
-                session.refuse(number, BrokerUnavailable(f"The host, {version('agentmesh')}, knows no {name!r}."))
-                return
-            try:
-                values = operation.read(arguments)
-                operation.run(self._operations, session, number, *values)
-            except MeshError as error:
-                session.refuse(number, error)
+        if number in session.open:
+            return  # it was sent again, and is being done
+        try:
+            if number in session.replies:
+                session.answer(number, self._operations.recall(session.replies[number]))
+            elif name in OPERATIONS:
+                operation = OPERATIONS[name]
+                operation.run(self._operations, session, number, *operation.read(arguments))
+            else:
+                raise BrokerUnavailable(f"The host, agentmesh {version('agentmesh')}, knows no {name!r}.")
+        except Exception as error:  # whatever it was, the others go on
+            session.refuse(number, error)
 
     async def _run(self, session: Session, number: int, work: Coroutine[Any, Any, Any]) -> None:
         try:
@@ -154,12 +182,14 @@ class Host:
 
     async def _look_after(self, session: Session) -> None:
         """End the session once its process is dead, or has stayed away for minutes."""
+        left = session.gone_at
         for pause in (*_LOOKS, *([10.0] * (_GONE // 10_000))):
             await asyncio.sleep(pause)
-            if session.send is not None or self.sessions.get(session.name) is not session:
+            if session.connection or session.gone_at != left or self.sessions.get(session.name) is not session:
                 return
             if is_dead(session.name):
                 break
+        self.returning.arrived(session.name)
         with contextlib.suppress(MeshError):
             await self.end(session)
 
@@ -168,8 +198,7 @@ class Host:
         state = self.broker.state
         for task in [task for task in state.tasks.by_token.values() if task.holder == name]:
             state.tasks.renew(task, 0)
-        state.changes.delete_client.append((name,))
-        state.changes.rows += 1
+        self._forget(name)
 
     def _note(self, told: Told) -> None:
         """Before the commit: what is answered is part of it."""
@@ -199,138 +228,10 @@ class Host:
         self._changed.add(topic)
 
     def _push(self) -> None:
-        news, self._changed = record((0, True, sorted(self._changed))), set()
+        changed, self._changed = self._changed, set()
         for session in self.sessions.values():
-            if session.send:
-                session.send(news)
-
-
-class Connection(asyncio.Protocol):
-    """One connection: a hello, then requests."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._records = Records(HELLO)
-        self._session: Session | None = None
-        self._transport: asyncio.Transport | None = None
-        self._out: list[bytes] = []
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._host.connections.add(self)
-        if not same_user(transport.get_extra_info("socket")):
-            transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            for raw in self._records.feed(data):
-                if self._session is None:
-                    self._greet(raw)
-                else:
-                    self._host.request(self._session, raw)
-        except Rubbish as error:
-            get_logger().warning("a connection sent what is not of the protocol and was cut", error=str(error))
-            self.cut()
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self._host.connections.discard(self)
-        session, self._session = self._session, None
-        if session and session.send == self._send:
-            self._host.leave(session)
-
-    def pause_writing(self) -> None:
-        """The client does not read: ask it nothing more until it does."""
-        if self._transport:
-            self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self._transport and not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def cut(self) -> None:
-        if self._transport:
-            self._transport.abort()
-
-    def _greet(self, raw: bytes) -> None:
-        assert self._transport
-        hello = read_hello(raw)
-        if hello.magic != MAGIC:
-            raise Rubbish(f"A hello from {hello.magic!r}.")
-        reason = refusal(hello.protocol, hello.version)
-        self._transport.write(welcome("refused" if reason else "welcome", reason))
-        if reason:
-            self._transport.close()
-            return
-        self._records = Records()
-        session = self._host.enter(hello.process)
-        session.send = self._send
-        self._session = session
-
-    def _send(self, reply: bytes) -> None:
-        """What is told in one turn goes in one piece."""
-        if not self._out:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._out.append(reply)
-
-    def _flush(self) -> None:
-        if self._transport and not self._transport.is_closing():
-            self._transport.write(b"".join(self._out))
-        self._out.clear()
-
-
-class Doorbell(asyncio.Protocol):
-    """What a program that hosts in its own loop listens with: whoever comes is asked to try again, and the store moves
-    out meanwhile."""
-
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
-        self._records = Records(HELLO)
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        assert self._transport
-        try:
-            for raw in self._records.feed(data):
-                hello = read_hello(raw)
-                if hello.magic != MAGIC:
-                    raise Rubbish(f"A hello from {hello.magic!r}.")
-                reason = refusal(hello.protocol, hello.version)
-                self._transport.write(welcome("refused" if reason else "moving", reason))
-                self._transport.close()
-                if not reason:
-                    self._ring()
-                return
-        except Rubbish:
-            self._transport.abort()
-
-
-def welcome(answer: str, reason: str = "") -> bytes:
-    """The host's first record."""
-    return record(Welcome(MAGIC, PROTOCOL, version("agentmesh"), answer, reason))
-
-
-def refusal(protocol: int, theirs: str) -> str:
-    """Why a client of that protocol cannot be served; nothing if it can."""
-    if protocol == PROTOCOL:
-        return ""
-    return (
-        f"This mesh is hosted by agentmesh {version('agentmesh')} (pid {os.getpid()}, protocol {PROTOCOL}), and this "
-        f"is {theirs} (protocol {protocol}). Use one version on a folder: end one of the two, then begin again."
-    )
-
-
-def same_user(connection: Any) -> bool:
-    """Whether the other side runs as our user, where the system tells (unix(7), SO_PEERCRED)."""
-    option = getattr(socket, "SO_PEERCRED", None)
-    if option is None:
-        return True
-    uid = int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, option, 12)[4:8], "little", signed=True)
-    return uid in (os.getuid(), 0)
+            if session.connection:
+                session.connection.push(changed)
 
 
 def _nothing() -> None:

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from pathlib import Path
 from typing import Any, Final
 
 from agentmesh.broker.embedded.broker import EmbeddedBroker
 from agentmesh.broker.embedded.store import Store
-from agentmesh.broker.local.folder import Folder, Lock
+from agentmesh.broker.local.folder import LOCK, Folder, Lock
 from agentmesh.broker.local.host import Host
+from agentmesh.broker.local.spawn import LOG, shorten
 from agentmesh.broker.process import name_process
 from agentmesh.clock import Clock
 from agentmesh.log import get_logger
@@ -18,6 +20,7 @@ from agentmesh.registry.embedded import EmbeddedRegistry
 IDLE: Final = 30.0
 """For how long (s) it stays after its last client."""
 
+_LOOK: Final = 1.0
 _TRIES: Final = 50
 _TRY: Final = 0.02
 
@@ -26,16 +29,17 @@ class Hosting:
     """An open host: `async with Hosting(folder, clock) as hosting`. `hosting.host` is None if another one has the
     folder."""
 
-    def __init__(self, path: str | Path, clock: Clock, *, full: bool = False) -> None:
+    def __init__(self, path: str | Path, clock: Clock, *, full: bool = False, retention: int = 0) -> None:
         self.host: Host | None = None
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._path = path
+        self._folder = Folder(path)
         self._clock = clock
         self._full = full
+        self._retention = retention
         self._lock: Lock | None = None
 
     async def __aenter__(self) -> "Hosting":
-        folder = Folder(self._path)
+        folder = self._folder
         process = name_process()
         for _ in range(_TRIES):  # somebody may just be looking whether the lock is free
             self._lock = folder.take("child", process)
@@ -54,8 +58,10 @@ class Hosting:
     async def _open(self, folder: Folder, process: str) -> None:
         store = Store(folder.database, process, full=self._full)
         try:
-            broker = EmbeddedBroker(store, self._clock, process=process, on_close=store.close)
-            broker.turns.on_deposed = lambda: self._end("another host took over")
+            broker = EmbeddedBroker(
+                store, self._clock, process=process, on_close=store.close, retention=self._retention
+            )
+            broker.turns.on_deposed = self._deposed
             self.host = Host(broker, EmbeddedRegistry(broker, self._clock), self._clock)
             await self.host.listen(folder.listen())
         except BaseException:
@@ -70,20 +76,35 @@ class Hosting:
             self._lock.release()
 
     async def idle(self, seconds: float) -> None:
-        """Return once nobody has been there for so long."""
+        """Return once nobody has been there for so long. Meanwhile see to the log, and to whether the folder is still
+        ours."""
         left = seconds
         while self.host and left > 0:
-            await asyncio.sleep(min(left, 1.0))
+            await asyncio.sleep(min(left, _LOOK))
             left = seconds - self.host.idle() / 1000
+            self._look_at_log()
+            if self._lock and not self._lock.is_of(self._folder.path / LOCK):
+                self._deposed()
+
+    def _look_at_log(self) -> None:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(2), os.stat(self._folder.path / LOG)):
+                shorten(2)
+
+    def _deposed(self) -> None:
+        """Somebody else hosts, or may: our clients find out whom to ask."""
+        self._end("the folder has another host")
+        if self.host:
+            self.host.stop()
 
     def _end(self, why: str) -> None:
         if not self.ended.done():
             self.ended.set_result(why)
 
 
-async def serve(path: str | Path, clock: Clock, *, full: bool = False, idle: float = IDLE) -> str:
+async def serve(path: str | Path, clock: Clock, *, full: bool = False, retention: int = 0, idle: float = IDLE) -> str:
     """Host the folder until nobody needs it, or somebody else took it over. Why it ended, for a log line."""
-    async with Hosting(path, clock, full=full) as hosting:
+    async with Hosting(path, clock, full=full, retention=retention) as hosting:
         if hosting.host is None:
             return "another host has the folder"
         loop = asyncio.get_running_loop()

@@ -1,5 +1,6 @@
 """What a client may ask the host for: the table of operations, and what each does."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 CardRow = tuple[str, str, str, bool, int, int]
 """A registration without its card: topic, version, digest, alive, renewed, siblings."""
+
+
+_PAGE: Final = 1000
+_REPLY: Final = 8_000_000
+"""About how many bytes a reply has at most; whoever wants more asks again."""
+
+_BATCHES: Final = 1000
 
 
 class Operation:
@@ -144,12 +152,12 @@ class Operations:
             self._turns.submit_for(TurnAnswer(answer), _nothing)
         else:
             clock = self._host.clock
-            answer.timer = clock.call_at(clock.now() + round(wait * 1000), lambda: _let_go(answer))
+            answer.timer = clock.call_at(clock.now() + round(wait * 1000), answer.let_go)
 
     def cancel(self, session: Session, _: int, other: int) -> None:
         """Nobody waits for the answer to request `other` any more."""
         waiting = session.open.get(other)
-        if isinstance(waiting, LeaseAnswer):
+        if isinstance(waiting, LeaseAnswer) and not waiting.is_granted:
             waiting.give_up()
         elif waiting is None or isinstance(waiting, Answer):
             return  # it is answered, or about to be
@@ -161,6 +169,13 @@ class Operations:
         """All that the client still waits for, after a broken connection."""
         session.keep(numbers)
         session.answer(number, None)
+
+    def here(self, session: Session, number: int) -> None:
+        """What came before is all that the process has at its host."""
+        if session.name not in self._host.returning:
+            return
+        told = [each for each in session.open.values() if isinstance(each, asyncio.Task)]
+        self._host.begin(session, number, self._host.arrived(session.name, told))
 
     def claim(self, session: Session, number: int, tokens: list[str]) -> None:
         """Leases that this process holds since before this host."""
@@ -184,8 +199,9 @@ class Operations:
         self._host.begin(session, number, self._browse(topic, after, limit, dead))
 
     async def _browse(self, topic: str, after: int, limit: int, dead: bool) -> Any:
-        found = await self._broker.browse(topic, after, limit, dead=dead)
-        return [(each.position, encode_message(each.message), each.attempt, each.state, each.reason) for each in found]
+        found = await self._broker.browse(topic, after, min(limit, _PAGE), dead=dead)
+        rows = [(each.position, encode_message(each.message), each.attempt, each.state, each.reason) for each in found]
+        return _bounded(rows, 1, limit)
 
     def read(self, session: Session, number: int, name: str, after: int, limit: int, since: int) -> None:
         if self._turns.syncing:
@@ -193,13 +209,13 @@ class Operations:
         else:
             session.answer(number, self._rows(name, after, limit, since))
 
-    async def _read_settled(self, name: str, after: int, limit: int, since: int) -> Sequence[Row]:
+    async def _read_settled(self, name: str, after: int, limit: int, since: int) -> tuple[Sequence[Row], bool]:
         await self._turns.settled()
         return self._rows(name, after, limit, since)
 
-    def _rows(self, name: str, after: int, limit: int, since: int) -> Sequence[Row]:
+    def _rows(self, name: str, after: int, limit: int, since: int) -> tuple[Sequence[Row], bool]:
         self._turns.check_open()
-        return self._state.logs.rows(name, after, limit, since)
+        return _bounded(self._state.logs.rows(name, after, min(limit, _PAGE), since), 3, limit)
 
     def list_logs(self, session: Session, number: int, prefix: str, after: str, limit: int) -> None:
         self._host.begin(session, number, self._broker.list(prefix, after, limit))
@@ -219,7 +235,7 @@ class Operations:
         self._host.begin(session, number, self._poll(session, client, limit, wait))
 
     async def _poll(self, session: Session, client: str, limit: int, wait: float) -> list[BatchRow]:
-        batches = await self._inbox(session, client).poll(limit, wait)
+        batches = await self._inbox(session, client).poll(min(limit, _BATCHES), wait)
         return [(batch.lite_topic, list(batch.entries), batch.revoked) for batch in batches]  # type: ignore[arg-type]
 
     def commit(self, session: Session, number: int, client: str, offsets: dict[str, int]) -> None:
@@ -240,8 +256,11 @@ class Operations:
         self._host.begin(session, number, self._broker.set_tenant(tenant))
 
     def discard(self, session: Session, number: int, topic: str, positions: list[int], raws: list[bytes]) -> None:
-        publishes = [decode_message(raw) for raw in raws]
-        self._host.begin(session, number, self._broker.discard(topic, positions, publishes))
+        pairs = [self._broker.prepare(decode_message(raw)) for raw in raws]
+        rows, size = 4 + 3 * len(pairs) + len(positions), sum(map(len, raws))
+        self._turns.submit_for(
+            Answer(session, number), self._state.discard, topic, positions, pairs, size=size, rows=rows
+        )
 
     def health(self, session: Session, number: int) -> None:
         self._host.begin(session, number, self._broker.health())
@@ -267,12 +286,14 @@ class Operations:
         self._host.begin(session, number, self._registration(topic, version))
 
     async def _registration(self, topic: str, version: str) -> CardRow:
+        await self._host.returning.wait()
         return self._card_row(await self._registry.get(topic, version))
 
     def registrations(self, session: Session, number: int, topic: str, alive: bool) -> None:
         self._host.begin(session, number, self._registrations(topic, alive))
 
     async def _registrations(self, topic: str, alive: bool) -> Sequence[CardRow]:
+        await self._host.returning.wait()
         found = self._registry.of(topic) if topic else await self._registry.list(alive=alive)
         return [self._card_row(each) for each in found]
 
@@ -310,6 +331,7 @@ OPERATIONS: Final = {
     "lease": Operation(tuple[list[str], int, float, str, list[str]], Operations.lease),
     "cancel": Operation(tuple[int], Operations.cancel),
     "keep": Operation(tuple[list[int]], Operations.keep),
+    "here": Operation(tuple[()], Operations.here),
     "claim": Operation(tuple[list[str]], Operations.claim),
     "extend": Operation(tuple[str, list[str], float], Operations.extend),
     "declare": Operation(tuple[str, Delivery | None], Operations.declare),
@@ -361,13 +383,18 @@ def _lease_rows(leases: Sequence[Lease]) -> list[LeaseRow]:
     ]
 
 
+def _bounded(rows: Sequence[Any], column: int, limit: int) -> tuple[Sequence[Any], bool]:
+    """As many of these rows as a reply holds, one at least, and whether there may be more; `column` has the bytes."""
+    size = 0
+    for count, row in enumerate(rows):
+        size += len(row[column])
+        if size > _REPLY and count:
+            return rows[:count], True
+    return rows, len(rows) == _PAGE < limit
+
+
 def _size(entries: Sequence[tuple[str, str, bytes]]) -> int:
     return sum(len(content) for _, _, content in entries)
-
-
-def _let_go(answer: LeaseAnswer) -> None:
-    if not answer.done():
-        answer.set_result(())
 
 
 def _nothing() -> None:

@@ -28,6 +28,8 @@ from agentmesh.message import Draft, Entry, Message, decode_message, encode_mess
 
 News = Mapping[str, Literal["cancelled", "lost"]]
 
+_CARDS_AT_ONCE: Final = 1000
+
 
 class Belongings(msgspec.Struct):
     """What a process has at its host, and tells the next one: leases by token, inboxes with how far each LiteTopic was
@@ -64,6 +66,7 @@ class Remote:
         self._found: dict[tuple[str, str], Registration] = {}
         self._routes: dict[str, Mapping[str, int]] = {}
         self._seen: set[str] = set()
+        self._changes = 0
         self.link = Link(folder, process, self._restore, self._changed, self._orphaned, options)
 
     def _restore(self) -> list[Request]:
@@ -74,7 +77,8 @@ class Remote:
         """Leases that came for nobody: give them back."""
         for lease in leases:
             self.has.tokens.pop(lease.token, None)
-            self.link.request("nack", (*_lease(lease), "", 0, "", ()), _NONE)
+            future = self.link.request("nack", (*_lease(lease), "", 0, "", ()), _NONE)
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     # Queue
 
@@ -145,8 +149,13 @@ class Remote:
         return await self.link.ask("stats", (list(topics),), _STATS)  # type: ignore[no-any-return]
 
     async def browse(self, topic: str, after: int = 0, limit: int = 100, *, dead: bool = False) -> Sequence[Stored]:
-        rows = await self.link.ask("browse", (topic, after, limit, dead), _STORED)
-        return [Stored(position, decode_message(raw), *rest) for position, raw, *rest in rows]
+        found: list[Stored] = []
+        more = True
+        while more and len(found) < limit:
+            arguments = (topic, found[-1].position if found else after, limit - len(found), dead)
+            rows, more = await self.link.ask("browse", arguments, _STORED)
+            found += [Stored(position, decode_message(raw), *rest) for position, raw, *rest in rows]
+        return found
 
     # Log
 
@@ -168,8 +177,11 @@ class Remote:
     async def read(
         self, lite_topic: str, after: int = -1, limit: int = 1000, since: int | None = None
     ) -> Sequence[Entry]:
-        found = await self.link.ask("read", (lite_topic, after, limit, since or 0), _ROWS)
-        return read_rows(found)
+        rows, more = await self.link.ask("read", (lite_topic, after, limit, since or 0), _ROWS)
+        while more and len(rows) < limit:
+            following, more = await self.link.ask("read", (lite_topic, rows[-1][0], limit - len(rows), 0), _ROWS)
+            rows += following
+        return read_rows(rows)
 
     async def list(self, prefix: str = "", after: str = "", limit: int = 100) -> Sequence[LogInfo]:
         return await self.link.ask("list", (prefix, after, limit), _LOGS)  # type: ignore[no-any-return]
@@ -219,27 +231,36 @@ class Remote:
     async def get(self, topic: str, version: str = "") -> Registration:
         """From memory, which the host keeps current."""
         found = self._found.get((topic, version))
-        if found is None:
+        while found is None:
+            changes = self._changes
             row = await self.link.ask("registration", (topic, version), _CARD)
-            (found,) = await self._with_cards([row])
-            self._found[topic, version] = found
+            for found in await self._with_cards([row]):
+                if changes == self._changes:  # else it may be out of date by now
+                    self._found[topic, version] = found
         return found
 
     async def registrations(self, topic: str = "", *, alive: bool = False) -> Sequence[Registration]:
         """Those of a topic, or of all."""
-        return await self._with_cards(await self.link.ask("registrations", (topic, alive), _CARDS))
+        rows = await self.link.ask("registrations", (topic, alive), _CARDS)
+        if not topic and not alive:  # all there are: other cards are of the past
+            digests = {row[2] for row in rows}
+            self._cards = {digest: card for digest, card in self._cards.items() if digest in digests}
+        return await self._with_cards(rows)
 
     async def route(self, topic: str, weights: Mapping[str, int] | None = None) -> Mapping[str, int]:
         if weights is not None or topic not in self._routes:
-            sent = None if weights is None else dict(weights)
-            self._routes[topic] = await self.link.ask("route", (topic, sent), _ROUTE)
+            changes, sent = self._changes, None if weights is None else dict(weights)
+            found: Mapping[str, int] = await self.link.ask("route", (topic, sent), _ROUTE)
+            if changes == self._changes:
+                self._routes[topic] = found
+            return found
         return self._routes[topic]
 
     async def _with_cards(self, rows: Sequence[Any]) -> Sequence[Registration]:
         """Registrations of these rows; a card is fetched once."""
         wanted = [row[:2] for row in rows if row[2] not in self._cards]
-        if wanted:
-            fetched = await self.link.ask("cards", (wanted,), _RAW_CARDS)
+        for at in range(0, len(wanted), _CARDS_AT_ONCE):
+            fetched = await self.link.ask("cards", (wanted[at : at + _CARDS_AT_ONCE],), _RAW_CARDS)
             self._cards.update((digest, read_card(raw)) for digest, raw in fetched.items())
         self._seen.update(row[0] for row in rows)
         return [
@@ -255,6 +276,7 @@ class Remote:
                 listener(topic)
 
     def _forget(self, topic: str) -> None:
+        self._changes += 1
         self._routes.pop(topic, None)
         for key in [key for key in self._found if key[0] == topic]:
             del self._found[key]
@@ -328,8 +350,8 @@ _INT: Final = _reader(int)
 _LEASES: Final = _reader(list[LeaseRow] | None)
 _NEWS: Final = _reader(dict[str, Literal["cancelled", "lost"]] | None)
 _STATS: Final = _reader(list[TopicStats])
-_STORED: Final = _reader(list[tuple[int, bytes, int, Literal["waiting", "running", "dead"], str]])
-_ROWS: Final = _reader(list[Row])
+_STORED: Final = _reader(tuple[list[tuple[int, bytes, int, Literal["waiting", "running", "dead"], str]], bool])
+_ROWS: Final = _reader(tuple[list[Row], bool])
 _LOGS: Final = _reader(list[LogInfo])
 _BATCHES: Final = _reader(list[BatchRow] | None)
 _TENANTS: Final = _reader(list[Tenant])

@@ -1,16 +1,29 @@
 """The host's side of one other process: its open requests, its last answers, and what belongs to it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from agentmesh.broker.local.wire import record, write_error
+from agentmesh.broker.embedded.store import Deposed
+from agentmesh.broker.local.wire import MAX_RECORD, record, write_error
 from agentmesh.clock import Timer
 from agentmesh.contracts import Lease
+from agentmesh.errors import PayloadCorrupt
 
+_AGAIN: Final = 0.05
 _replies = msgspec.msgpack.Decoder(dict[int, Any])
+
+
+class Connected(Protocol):
+    """A connection, as a session sees it."""
+
+    def send(self, reply: bytes) -> None: ...
+
+    def push(self, topics: Collection[str]) -> None: ...
+
+    def cut(self) -> None: ...
 
 
 class Session:
@@ -22,7 +35,7 @@ class Session:
 
     def __init__(self, name: str, replies: bytes = b"") -> None:
         self.name = name
-        self.send: Callable[[bytes], None] | None = None
+        self.connection: Connected | None = None
         self.replies: dict[int, Any] = _replies.decode(replies) if replies else {}
         self.noted: dict[int, Any] = {}
         self.open: dict[int, Answer | asyncio.Task[None]] = {}
@@ -46,14 +59,18 @@ class Session:
     def answer(self, number: int, value: Any) -> None:
         """Tell the client, if it is there."""
         self.open.pop(number, None)
-        if self.send and number:
-            self.send(record((number, True, value)))
+        if self.connection and number:
+            reply = record((number, True, value))
+            if len(reply) > MAX_RECORD:
+                self.refuse(number, PayloadCorrupt(f"{len(reply):,} bytes at once: {MAX_RECORD:,} is the limit."))
+            else:
+                self.connection.send(reply)
 
     def refuse(self, number: int, error: BaseException) -> None:
-        """Tell the client that it went wrong."""
+        """Tell the client that it went wrong; what another host may still do is left to that one."""
         self.open.pop(number, None)
-        if self.send and number:
-            self.send(record((number, False, write_error(error))))
+        if self.connection and number and not isinstance(error, Deposed):
+            self.connection.send(record((number, False, write_error(error))))
 
     def writes(self) -> bool:
         """Whether something of it is about to be written."""
@@ -61,7 +78,7 @@ class Session:
 
     def disconnect(self) -> None:
         """Nobody is there to hear. What waits is asked for again; what is to be written still is."""
-        self.send = None
+        self.connection = None
         for number, waiting in list(self.open.items()):
             if isinstance(waiting, asyncio.Task):
                 del self.open[number]
@@ -128,9 +145,21 @@ class LeaseAnswer(Answer):
         self._end()
         super().set_exception(error)
 
+    @property
+    def is_granted(self) -> bool:
+        """Whether its leases are in a turn that is being committed: then they are told whatever happens."""
+        return self.number in self.session.noted
+
+    def let_go(self) -> None:
+        """It waited long enough."""
+        if self.is_granted:  # the commit may still fail
+            asyncio.get_running_loop().call_later(_AGAIN, self.let_go)
+        elif not self._done:
+            self.set_result(())
+
     def give_up(self) -> None:
         """Nobody asks any more. Leases that are granted in this turn are remembered all the same."""
-        if not self._done and self.number not in self.session.noted:
+        if not self._done and not self.is_granted:
             self._end()
             self._done = True
             self.session.open.pop(self.number, None)
@@ -154,15 +183,11 @@ class TurnAnswer:
         return self._lease.done()
 
     def set_result(self, _: Any, /) -> None:
-        asyncio.get_running_loop().call_soon(self._let_go)  # leases are told after this
+        asyncio.get_running_loop().call_soon(self._lease.let_go)  # leases are told after this
 
     def set_exception(self, error: Any, /) -> None:
         if not self._lease.done():
             self._lease.set_exception(error)
-
-    def _let_go(self) -> None:
-        if not self._lease.done():
-            self._lease.set_result(())
 
 
 def _nothing() -> None:

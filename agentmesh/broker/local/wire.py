@@ -22,7 +22,7 @@ PROTOCOL: Final = 1
 MAGIC: Final = "agentmesh"
 MAX_RECORD: Final = 128_000_000
 
-WRITES: Final = frozenset({"publish", "ack", "nack", "append", "lease"})
+WRITES: Final = frozenset({"publish", "ack", "nack", "append", "lease", "discard"})
 """The operations whose answers are stored with what they wrote."""
 
 Row = tuple[int, str | None, int, bytes]

@@ -83,13 +83,32 @@ def lite(
 ) -> None:
     """What LiteTopics cost when there are many: append, poll, sync, open, memory.
 
-    Up to 100,000 of them are subscribed, by 100 clients. The floor is their cost at 1,000 in the same run, and an append
-    straight through sqlite3. A million take some minutes to make.
+    Up to 100,000 of them are subscribed, by 100 clients. The floor is their cost at 1,000 in the same run, and an
+    append straight through sqlite3. A million take some minutes to make.
     """
     from agentmesh.cli.bench.lite import rows
 
     for row in rows(logs or (1000, 10_000, 100_000, 1_000_000)):
         typer.echo(json.dumps(row) if as_json else _line(row))
+
+
+@app.command()
+def soak(
+    seconds: Annotated[float, typer.Option(min=30, help="For how long.")] = 300,
+    rate: Annotated[int, typer.Option(min=1, help="Calls a second.")] = 500,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Sixty hours of calls: memory and file at half the time and at the end, and for how long the loop is held.
+
+    The clock leaps on by an hour sixty times, so that from the middle on as much is removed as is added. The floor is
+    the loop of a process that does nothing.
+    """
+    import asyncio
+
+    from agentmesh.cli.bench.soak import measure
+
+    row = _in_folder(lambda folder: asyncio.run(measure(folder, seconds, rate)))
+    typer.echo(json.dumps(row) if as_json else _line(row))
 
 
 @app.command()

@@ -42,8 +42,8 @@ async def contract(
     await broker.declare(TOPIC, Delivery())
     inbox = broker.inbox("bench")
     waiting: dict[str, asyncio.Future[None]] = {}
-    tasks = [asyncio.create_task(_work(broker, f"worker-{number}")) for number in range(in_flight)]
-    tasks.append(asyncio.create_task(_wake(inbox, waiting)))
+    tasks = [asyncio.create_task(work(broker, f"worker-{number}")) for number in range(in_flight)]
+    tasks.append(asyncio.create_task(wake(inbox, waiting)))
 
     async def call() -> None:
         name = new_id("call")
@@ -93,7 +93,8 @@ async def across(folder: Path, in_flight: int, calls: int) -> Figures:
             return await _measure(call, in_flight, calls)
 
 
-async def _work(broker: Broker, name: str) -> None:
+async def work(broker: Broker, name: str) -> None:
+    """Complete one task after the other."""
     while True:
         for lease in await broker.lease([TOPIC], 1, 60, worker=name):
             result = {"result": lease.message.body.decode()}
@@ -101,7 +102,8 @@ async def _work(broker: Broker, name: str) -> None:
             await broker.ack(lease, [Append(lease.message.log, [completed])])
 
 
-async def _wake(inbox: Inbox, waiting: dict[str, asyncio.Future[None]]) -> None:
+async def wake(inbox: Inbox, waiting: dict[str, asyncio.Future[None]]) -> None:
+    """Tell those that wait for a call by its name that it is completed."""
     while True:
         batches = await inbox.poll(256, 60)
         await inbox.commit({batch.lite_topic: batch.entries[-1].offset for batch in batches})

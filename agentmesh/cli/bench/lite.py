@@ -28,37 +28,33 @@ FEWEST: Final = 1000
 CLIENTS: Final = 100
 SUBSCRIBED: Final = 100_000
 _BATCH: Final = 500
-_ROUNDS: Final = 2000
+_PARTS: Final = 10
+_ROUNDS: Final = 200
 _AT_ONCE: Final = 64
 _READY: Final = 10
-_COMPARED: Final = ("append_us", "append_64_us", "poll_us")
+_COMPARED: Final = ("append_us", "append_64_us", "poll_us", "list_us")
 _ENTRY: Final = Draft("data", {"text": "y" * 180})
 
 Figures = dict[str, float]
 T = TypeVar("T")
 
 
-def rows(logs: Sequence[int], fewest: int = FEWEST) -> Iterator[dict[str, Any]]:
-    """A row for each number of LiteTopics, beside what the fewest cost in the same run."""
-    base: Figures = {}
-    for number in sorted({fewest, *logs}):
+def rows(logs: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """A row for each number of LiteTopics, at least 1,000, beside what the fewest cost in the same minute."""
+    for number in logs:
         with tempfile.TemporaryDirectory() as folder:
-            figures, bare = run(Path(folder), number)
-        base = base or figures
-        ratio = {name: round(figures[name] / base[name], 2) for name in _COMPARED}
-        ratio["bare_append"] = round(figures["append_us"] / bare["append_us"], 2)
-        yield {
-            "name": f"lite.{number}",
-            "figures": figures,
-            "floor": {"bare_append_us": bare["append_us"], **{name: base[name] for name in _COMPARED}},
-            "ratio": ratio,
-        }
+            yield _row(Path(folder), number)
 
 
-def run(folder: Path, logs: int) -> tuple[Figures, Figures]:
-    """Figures of `logs` LiteTopics, at least 1,000, in a mesh made in `folder`, and of a bare append to its file."""
-    _apart(_fill, folder, logs)
-    return _apart(_measure, folder, logs), _apart(_floor, folder, logs)
+def _row(folder: Path, logs: int) -> dict[str, Any]:
+    few, many = folder / "few", folder / "many"
+    _apart(_fill, few, FEWEST)
+    _apart(_fill, many, logs)
+    figures, floor = _apart(_measure, folder, logs)
+    floor["bare_append_us"] = _apart(_floor, many, logs)
+    ratio = {name: round(figures[name] / floor[name], 2) for name in _COMPARED}
+    ratio["bare_append"] = round(figures["append_us"] / floor["bare_append_us"], 2)
+    return {"name": f"lite.{logs}", "figures": figures, "floor": floor, "ratio": ratio}
 
 
 def name_of(number: int) -> str:
@@ -83,31 +79,57 @@ def _fill(folder: Path, logs: int) -> None:
     asyncio.run(fill())
 
 
-def _measure(folder: Path, logs: int) -> Figures:
+def _measure(folder: Path, logs: int) -> tuple[Figures, Figures]:
     return asyncio.run(_figures(folder, logs))
 
 
-async def _figures(folder: Path, logs: int) -> Figures:
-    chosen = random.Random(logs)  # noqa: S311 - the same logs every time
+async def _figures(folder: Path, logs: int) -> tuple[Figures, Figures]:
+    """Figures of many LiteTopics, and what the same costs among few: measured in turn, part by part."""
     began = time.perf_counter()
-    broker = await open_local(folder, SystemClock())
+    broker = await open_local(folder / "many", SystemClock())
     figures = {"open_s": time.perf_counter() - began}
+    many, few = Side(broker, logs), Side(await open_local(folder / "few", SystemClock()), FEWEST)
     try:
-        each = min(SUBSCRIBED, logs) // CLIENTS
-        names = [name_of(number) for number in chosen.sample(range(logs), each * CLIENTS)]
-        sets = [names[start : start + each] for start in range(0, each * CLIENTS, each)]
         began = time.perf_counter()
-        inboxes = [await _online(broker, number, own) for number, own in enumerate(sets)]
-        figures["subscribe_us"] = (time.perf_counter() - began) / len(names) * 1e6
-        figures["append_us"] = await _append(broker, chosen, logs, 1)
-        figures[f"append_{_AT_ONCE}_us"] = await _append(broker, chosen, logs, _AT_ONCE)
-        figures["poll_us"] = await _poll(broker, chosen, inboxes, sets)
-        figures["list_us"] = await _list(broker, chosen, logs)
+        await many.online()
+        figures["subscribe_us"] = (time.perf_counter() - began) / len(many.names) * 1e6
+        await few.online()
+        floor: Figures = {}
+        for name, work in _WORK.items():
+            taken = [(await work(few), await work(many)) for _ in range(_PARTS)]
+            floor[name] = median(before for before, _ in taken) * 1e6
+            figures[name] = median(after for _, after in taken) * 1e6
         figures["rss_mb"] = rss()
-        figures |= await _syncs(broker, names)
+        figures |= await _syncs(broker, many.names)
     finally:
+        await few.broker.close()
         await broker.close()
+    return _rounded(figures), _rounded(floor)
+
+
+def _rounded(figures: Figures) -> Figures:
     return {name: round(value, 4 if name.endswith("_s") else 1) for name, value in figures.items()}
+
+
+class Side:
+    """A mesh of so many LiteTopics, of which up to 100,000 are read by 100 clients."""
+
+    def __init__(self, broker: Broker, logs: int) -> None:
+        self.broker = broker
+        self.logs = logs
+        self.random = random.Random(logs)  # noqa: S311 - the same logs every time
+        each = min(SUBSCRIBED, logs) // CLIENTS
+        self.names = [name_of(number) for number in self.random.sample(range(logs), each * CLIENTS)]
+        self.sets = [self.names[start : start + each] for start in range(0, len(self.names), each)]
+        self.inboxes: list[Inbox] = []
+
+    async def online(self) -> None:
+        """Subscribe, and read everything so far."""
+        self.inboxes = [await _online(self.broker, number, own) for number, own in enumerate(self.sets)]
+
+    def any(self) -> str:
+        """The name of any of its LiteTopics."""
+        return name_of(self.random.randrange(self.logs))
 
 
 async def _online(broker: Broker, number: int, names: Sequence[str]) -> Inbox:
@@ -119,49 +141,50 @@ async def _online(broker: Broker, number: int, names: Sequence[str]) -> Inbox:
     return inbox
 
 
-async def _append(broker: Broker, chosen: random.Random, logs: int, at_once: int) -> float:
-    """Microseconds of an append to any of the LiteTopics, `at_once` of them in flight: the median of ten parts."""
-    times = []
-    for _ in range(10):
-        names = [name_of(chosen.randrange(logs)) for _ in range(_ROUNDS // 10 // at_once * at_once or at_once)]
-        began = time.perf_counter()
-        for start in range(0, len(names), at_once):
-            if at_once == 1:
-                await broker.append(names[start], [_ENTRY])
-            else:
-                await asyncio.gather(*(broker.append(name, [_ENTRY]) for name in names[start : start + at_once]))
-        times.append((time.perf_counter() - began) / len(names))
-    return median(times) * 1e6
+async def _append(side: Side) -> float:
+    """Seconds of an append to any LiteTopic, one after the other."""
+    names = [side.any() for _ in range(_ROUNDS)]
+    began = time.perf_counter()
+    for name in names:
+        await side.broker.append(name, [_ENTRY])
+    return (time.perf_counter() - began) / len(names)
 
 
-async def _poll(
-    broker: Broker, chosen: random.Random, inboxes: Sequence[Inbox], sets: Sequence[Sequence[str]]
-) -> float:
-    """Microseconds of a poll that brings a few of many, and its commit."""
+async def _append_many(side: Side) -> float:
+    """The same with 64 in flight."""
+    parts = [[side.any() for _ in range(_AT_ONCE)] for _ in range(_ROUNDS // _AT_ONCE)]
+    began = time.perf_counter()
+    for names in parts:
+        await asyncio.gather(*(side.broker.append(name, [_ENTRY]) for name in names))
+    return (time.perf_counter() - began) / len(parts) / _AT_ONCE
+
+
+async def _poll(side: Side) -> float:
+    """Seconds of a poll that brings a few of many, and its commit."""
     times = []
     for _ in range(_ROUNDS // 4):
-        number = chosen.randrange(len(inboxes))
-        inbox = inboxes[number]
-        for batch in await inbox.poll(256, 0):
-            await inbox.commit({batch.lite_topic: batch.entries[-1].offset})
-        ready = chosen.sample(sets[number], _READY)
-        await asyncio.gather(*(broker.append(name, [_ENTRY]) for name in ready))
+        number = side.random.randrange(CLIENTS)
+        inbox = side.inboxes[number]
+        while batches := await inbox.poll(256, 0):
+            await inbox.commit({batch.lite_topic: batch.entries[-1].offset for batch in batches})
+        ready = side.random.sample(side.sets[number], _READY)
+        await asyncio.gather(*(side.broker.append(name, [_ENTRY]) for name in ready))
         began = time.perf_counter()
         batches = await inbox.poll(256, 0)
         await inbox.commit({batch.lite_topic: batch.entries[-1].offset for batch in batches})
         times.append(time.perf_counter() - began)
-    return median(times) * 1e6
+    return median(times)
 
 
-async def _list(broker: Broker, chosen: random.Random, logs: int) -> float:
-    """Microseconds of a page of a hundred from anywhere in the listing."""
-    times = []
-    for _ in range(50):
-        after = name_of(chosen.randrange(logs))
-        began = time.perf_counter()
-        await broker.list("log-", after, 100)
-        times.append(time.perf_counter() - began)
-    return median(times) * 1e6
+async def _list(side: Side) -> float:
+    """Seconds of a page of a hundred from anywhere in the listing."""
+    after = side.any()
+    began = time.perf_counter()
+    await side.broker.list("log-", after, 100)
+    return time.perf_counter() - began
+
+
+_WORK: Final = {"append_us": _append, f"append_{_AT_ONCE}_us": _append_many, "poll_us": _poll, "list_us": _list}
 
 
 async def _syncs(broker: Broker, names: Sequence[str]) -> Figures:
@@ -210,8 +233,8 @@ async def stalled(work: Awaitable[object]) -> tuple[float, float]:
     return took, max(after - before for before, after in pairwise(turns)) * 1000
 
 
-def _floor(folder: Path, logs: int) -> Figures:
-    """A bare append to the same file: one row of an entry in a transaction of its own."""
+def _floor(folder: Path, logs: int) -> float:
+    """Microseconds of a bare append to the same file: one row of an entry in a transaction of its own."""
     chosen = random.Random(logs)  # noqa: S311
     db = sqlite3.connect(folder / "mesh.db", isolation_level=None)
     try:
@@ -219,18 +242,17 @@ def _floor(folder: Path, logs: int) -> Figures:
             db.execute(f"pragma {pragma}")
         last = db.execute("select max(lite_topic) from entry").fetchone()[0]
         times = []
-        for part in range(10):
-            numbers = [chosen.randint(1, last) for _ in range(_ROUNDS // 10)]
+        for part in range(_PARTS):
+            rows = [
+                (chosen.randint(1, last), 10_000 + part * _ROUNDS + row, 0, None, b"y" * 200) for row in range(_ROUNDS)
+            ]
             began = time.perf_counter()
-            for row, number in enumerate(numbers):
+            for row in rows:
                 db.execute("begin immediate")
-                db.execute(
-                    "insert into entry values (?, ?, ?, ?, ?)",
-                    (number, 10_000 + part * 1000 + row, 0, None, b"y" * 200),
-                )
+                db.execute("insert into entry values (?, ?, ?, ?, ?)", row)
                 db.execute("commit")
-            times.append((time.perf_counter() - began) / len(numbers))
-        return {"append_us": round(median(times) * 1e6, 1)}
+            times.append((time.perf_counter() - began) / _ROUNDS)
+        return round(median(times) * 1e6, 1)
     finally:
         db.close()
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
-import json
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import uuid4
+
+import msgspec
 
 from agentmesh.cli.chaos.effects import Effects
 from agentmesh.cli.chaos.plan import LEASE
@@ -171,7 +172,8 @@ class Observed:
 
 def nonce_of(data: Any) -> str:
     """What stands for the data of an end: the nonce in a result, else a hash."""
-    result = data.get("result") if isinstance(data, dict) else None
+    plain = msgspec.msgpack.decode(msgspec.msgpack.encode(data))  # a part of it may be encoded already
+    result = plain.get("result")
     if isinstance(result, dict) and "nonce" in result:
         return str(result["nonce"])
-    return hashlib.blake2b(json.dumps(data, sort_keys=True).encode(), digest_size=6).hexdigest()
+    return hashlib.blake2b(msgspec.json.encode(plain, order="sorted"), digest_size=6).hexdigest()

@@ -15,19 +15,19 @@ from agentmesh.mesh import Mesh
 from agentmesh.message import TERMINAL, Event
 from agentmesh.runtime.call import Call
 
-_STARTERS: Final = 3
-_PAUSE: Final = 0.03
+_STARTERS: Final = 4
+_PAUSE: Final = 0.025
 _IN_FLIGHT: Final = 96
 _AGAIN: Final = 0.1
 _NOTE: Final = 0.05
 _SHORT: Final = 1.5
 
 _KINDS: Final = (
-    ("plain", 55),
+    ("plain", 52),
     ("once", 10),
     ("child", 8),
     ("stream", 9),
-    ("slow", 6),
+    ("slow", 9),
     ("flaky", 3),
     ("fail", 2),
     ("cancel", 3),
@@ -95,6 +95,7 @@ class Caller:
         while self._calls:
             await asyncio.gather(*self._calls)
         follower.cancel()
+        self._effects.write("finished")
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

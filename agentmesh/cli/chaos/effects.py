@@ -26,6 +26,7 @@ WORDS: Final = {
     "open": 1,
     "unknown": 1,
     "looked": 0,
+    "finished": 0,
     "trouble": 2,
     "fault": 2,
     "died": 1,
@@ -43,6 +44,7 @@ noted LOG OFFSET ENTRY      an entry of a log of one's own is stored at that off
 saw LOG OFFSET ENTRY        a follower read it
 open CALL, unknown CALL     what a new process found of a call at the very end
 looked                      … and it looked at all of them
+finished                    a caller has seen everything end
 trouble WHERE ERROR         an error that was met and tried again
 fault KIND TARGET           what was done to whom
 died NAME                   a process ended that nobody killed

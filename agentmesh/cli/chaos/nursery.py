@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from agentmesh.cli.chaos import caller, reader, sabotage, worker
-from agentmesh.cli.chaos.processes import Orders, obey_cuts
+from agentmesh.cli.chaos.processes import CUT, DRAIN, Orders, obey_cuts
 
 _ROLES: Final[dict[str, Callable[[Orders], Coroutine[Any, Any, None]]]] = {
     "worker": worker.work,
@@ -34,7 +34,8 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: the kernel takes them away
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, CUT, DRAIN):  # until a newborn process knows what to do about them
+        signal.signal(number, signal.SIG_IGN)
     born: set[int] = set()
     _say(os.getpid())
     for line in _lines():

@@ -39,7 +39,7 @@ _RARE: Final[Card] = ("stop", "host", "long")
 
 _DECKS: Final[Mapping[str, Mapping[Card, int]]] = {
     "ack-first": {("kill", "worker", ""): 6, ("stop", "worker", "short"): 1, ("kill", "host", ""): 1},
-    "no-fence": {("stop", "worker", "long"): 6, ("kill", "worker", ""): 1, ("kill", "host", ""): 1},
+    "no-fence": {("stop", "worker", "long"): 6, ("stop", "worker", "short"): 1, ("kill", "caller", ""): 1},
     "no-dedupe": {("kill", "caller", ""): 4, ("cut", "caller", ""): 4, ("kill", "host", ""): 2},
     "early-wake": {("kill", "host", ""): 6, ("kill", "worker", ""): 2},
     "no-epoch": {("split", "host", "short"): 4, ("kill", "worker", ""): 1},

@@ -3,11 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from agentmesh.cli.chaos.agents import ChaosLeaf, ChaosPlanner, ChaosSupervisor, ChaosWork, Observed
 from agentmesh.cli.chaos.effects import Effects
 from agentmesh.cli.chaos.processes import Orders
+from agentmesh.errors import BrokerUnavailable
 from agentmesh.mesh import Mesh
+from agentmesh.runtime.agent import Agent
+
+_AGAIN: Final = 0.2
 
 
 @asynccontextmanager
@@ -16,21 +21,29 @@ async def _opened(orders: Orders, effects: Effects) -> AsyncIterator[Mesh]:
     async with Mesh(orders.mesh, alone=False, drain=0) as mesh:
         client = mesh._open_client()
         client.broker = Observed(client.broker, effects)  # type: ignore[assignment]
+        mesh._planner = ChaosPlanner()
         yield mesh
 
 
 async def work(orders: Orders) -> None:
     """Serve the agents of the drill."""
     effects = Effects(orders.effects, orders.name, orders.number)
-    async with _opened(orders, effects) as mesh:
-        await mesh.serve(ChaosWork(effects), ChaosLeaf(effects))
-        await asyncio.Event().wait()
+    await _serve(orders, effects, ChaosWork(effects), ChaosLeaf(effects))
 
 
 async def supervise(orders: Orders) -> None:
     """Serve a supervisor with the planner of the drill."""
     effects = Effects(orders.effects, orders.name, orders.number)
-    async with _opened(orders, effects) as mesh:
-        mesh._planner = ChaosPlanner()
-        await mesh.serve(ChaosSupervisor())
-        await asyncio.Event().wait()
+    await _serve(orders, effects, ChaosSupervisor())
+
+
+async def _serve(orders: Orders, effects: Effects, *agents: Agent) -> None:
+    """Serve these, from as soon as they can be registered."""
+    while True:
+        try:
+            async with _opened(orders, effects) as mesh:
+                await mesh.serve(*agents)
+                await asyncio.Event().wait()
+        except BrokerUnavailable as error:
+            effects.write("trouble", orders.name.partition("-")[0], type(error).__name__)
+            await asyncio.sleep(_AGAIN)

@@ -1,0 +1,108 @@
+"""`agentmesh chaos`: kill, stop and cut everything, and count what is lost."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentmesh.cli import options
+
+if TYPE_CHECKING:
+    from agentmesh.cli.chaos.drill import Options, Place
+    from agentmesh.cli.chaos.oracle import Verdict
+
+EPILOG = """[bold]Examples[/bold]
+  agentmesh chaos
+  agentmesh chaos --seconds 600 --workers 4 --callers 4
+  agentmesh chaos --seed 17 --json | jq '.lost, .doubled'
+  agentmesh chaos --sabotage no-fence
+
+Exits with 0 if all is well, with 1 if something was lost or happened twice, and with 3 if there were fewer than 20 kills
+or 1,000 calls: a drill that tests nothing proves nothing."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog=EPILOG, rich_help_panel="Look and check")(chaos)
+
+
+def chaos(
+    seconds: Annotated[float, typer.Option(min=1, help="For how long processes are hurt.")] = 60,
+    seed: Annotated[
+        int | None, typer.Option(show_default=False, help="Of the plan, to repeat a drill. Else a new one, which is told.")
+    ] = None,
+    mesh: Annotated[
+        str | None,
+        typer.Option("--mesh", "-m", metavar="URL", show_default=False, help="local://DIR. Else a fresh folder."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that work.")] = 2,
+    callers: Annotated[int, typer.Option(min=1, help="Processes that call.")] = 2,
+    supervisors: Annotated[int, typer.Option(min=0, help="Processes that supervise runs.")] = 1,
+    sabotage: Annotated[
+        str, typer.Option(metavar="NAME", help="Break the mesh on purpose; the drill has to notice.", show_default=False)
+    ] = "",
+    as_json: options.AsJson = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with what the processes wrote.")] = False,
+) -> int:
+    """Kill, stop and cut off workers, callers, supervisors and hosts, and count what is lost or happens twice.
+
+    All of them are processes of their own, which write down what they do in plain files. In the end those files alone
+    are judged.
+    """
+    import random
+
+    from agentmesh.cli.chaos.drill import Options, Place
+    from agentmesh.cli.chaos.sabotage import SABOTAGES
+
+    if sabotage and sabotage not in SABOTAGES:
+        raise typer.BadParameter(f"{sabotage!r} is no sabotage. There are: {', '.join(SABOTAGES)}.")
+    place = Place(mesh or "")
+    seed = random.randrange(1_000_000) if seed is None else seed  # noqa: S311 - told, so that it can be repeated
+    wanted = Options(seconds, seed, place.mesh, workers, callers, supervisors, sabotage)
+    found = True
+    try:
+        verdict = _drilled(wanted, place, as_json=as_json)
+        found = bool(verdict.findings or verdict.died)
+        return _tell(verdict, seed, sabotage, as_json=as_json)
+    finally:
+        _leave(place, keep=keep or found)
+
+
+def _drilled(wanted: "Options", place: "Place", *, as_json: bool) -> "Verdict":
+    """Run the drill, with a line that tells how far it is on terminals."""
+    import asyncio
+
+    from rich.status import Status
+
+    from agentmesh.cli.chaos.drill import Drill
+    from agentmesh.cli.output import err, note
+
+    note(f"seed {wanted.seed}, {wanted.seconds:g} s, {wanted.mesh}" + (f", {wanted.sabotage}" if wanted.sabotage else ""))
+    with Status("starting", console=err()) as status:
+        drill = Drill(wanted, place, status.update)
+        return asyncio.run(drill.run())
+
+
+def _tell(verdict: "Verdict", seed: int, sabotage: str, *, as_json: bool) -> int:
+    from agentmesh.cli.chaos.report import PROVES_NOTHING, exit_code, figures, lines
+    from agentmesh.cli.output import json_document, note, say
+
+    code = exit_code(verdict)
+    if as_json:
+        findings = [finding._asdict() for finding in verdict.findings]
+        json_document({"seed": seed, "sabotage": sabotage} | figures(verdict) | {"findings": findings})
+    else:
+        for name, value in lines(verdict):
+            say(f"{name:<20} {value}")
+    if code == PROVES_NOTHING:
+        note("This proves nothing: there were fewer than 20 kills or 1,000 calls. Let it run for longer.", "yellow")
+    return code
+
+
+def _leave(place: "Place", *, keep: bool) -> None:
+    """Remove the folder, unless somebody will want to look at it."""
+    from agentmesh.cli.output import note
+
+    if keep:
+        note(f"kept: {place.folder}")
+    else:
+        place.remove()

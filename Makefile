@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GOAL ?= 帮我做一个下周三到下周日杭州周边自驾游方案
 
-.PHONY: help setup demo test check format docs lock bench clean
+.PHONY: help setup demo test test-fast check format docs lock bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -28,6 +28,10 @@ demo: setup ## a supervisor plans a trip, with no server and no key
 test: check ## everything that CI runs
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest -q -n 2
+
+test-fast: check ## the same without the slow ones, within three minutes
+	@echo "Running the fast tests"
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 check: setup ## lint, types, layers
 	@echo "Checking style, types and layers"

@@ -82,8 +82,8 @@ SETTINGS: Final = (
         "AGENTMESH_RETENTION",
         "size",
         None,
-        "What the file of a local:// mesh may take, such as 10GB: at that size the oldest calls and runs that ended are "
-        "removed before their time. Without it: any size.",
+        "What the file of a local:// mesh may take, such as 10GB: at that size the oldest calls and runs that ended "
+        "are removed before their time. Without it: any size.",
     ),
     Setting(
         "blobs",
@@ -273,12 +273,14 @@ def _unknown_arguments(arguments: Mapping[str, object]) -> list[str]:
     ]
 
 
-def _beside(folder: Path, kind: Kind, value: str) -> str:
+def _beside(folder: Path, kind: Kind, value: Any) -> Any:
     """A relative folder in a file in `folder`, as seen from here."""
     if kind == "folder":
         return str(folder / value)
+    if kind != "url":
+        return value
     scheme, mark, rest = value.partition("://")
-    return f"{scheme}{mark}{folder / rest}" if kind == "url" and scheme == "local" else value
+    return f"{scheme}{mark}{folder / rest}" if scheme == "local" else value
 
 
 def _place(path: str, mistake: Mistake) -> str:

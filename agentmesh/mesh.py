@@ -44,8 +44,9 @@ class Mesh:
     everything when the process dies. `alone=False` says that other processes will come: the folder of a `local://` mesh
     is hosted by a child from the start, instead of by this process until the first of them arrives. `durability="full"`
     survives a power cut too, at the price of a disk sync per commit. `retention` bounds the file of a `local://` mesh
-    (bytes, or a text such as "10GB"): the oldest calls and runs that ended are removed to keep it. Bodies above `blob_threshold` bytes lie in the
-    store `blobs` (a URL that fsspec knows; without it, beside the mesh), those above `blob_limit` are refused.
+    (bytes, or a text such as "10GB"): the oldest calls and runs that ended are removed to keep it. Bodies above
+    `blob_threshold` bytes lie in the store `blobs` (a URL that fsspec knows; without it, beside the mesh), those above
+    `blob_limit` are refused.
 
     Raises `ConfigError` for settings that are wrong, and `BrokerUnavailable`.
     """

@@ -126,3 +126,39 @@ def test_an_empty_file_and_empty_settings_say_nothing() -> None:
 def test_a_file_that_was_asked_for_must_be_there() -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: .*No such file"):
         load_config("nowhere.yaml", env={})
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("300000", 300_000),
+        ("300KB", 300_000),
+        ("300 kb", 300_000),
+        ("256KiB", 262_144),
+        ("1MB", 1_000_000),
+        ("1000B", 1000),
+    ],
+)
+def test_sizes_are_bytes_or_have_a_unit(text: str, size: int) -> None:
+    assert load_config(env={"AGENTMESH_BLOB_THRESHOLD": text}).blob_threshold == size
+    write(f"blob_threshold: {text}\n")
+    assert load_config(env={}).blob_threshold == size
+    assert load_config(env={}, blob_threshold=5000).blob_threshold == 5000
+
+
+@pytest.mark.parametrize("text", ["many", "-1", "1.5MB", "MB", "1TB", "1 K B", "'300KBB'", "[1]", "true", "999", "2MB"])
+def test_a_size_that_is_none_or_out_of_range_is_refused(text: str) -> None:
+    write(f"blob_threshold: {text}\n")
+    with pytest.raises(ConfigError, match=r"agentmesh\.yaml:1: blob_threshold: blob_threshold is "):
+        load_config(env={})
+
+
+def test_the_range_of_a_size_is_told() -> None:
+    with pytest.raises(ConfigError, match="blob_limit is from 1,000,000 to 1,000,000,000 bytes, not 999,999"):
+        load_config(env={}, blob_limit=999_999)
+
+
+def test_the_store_of_large_bodies_is_a_url() -> None:
+    assert load_config(env={"AGENTMESH_BLOBS": "s3://bucket/x"}).blobs == "s3://bucket/x"
+    with pytest.raises(ConfigError, match="blobs is an address"):
+        load_config(env={}, blobs="/var/lib/blobs")

@@ -15,6 +15,8 @@ BROKER = "agentmesh/broker/embedded"
 ENDS, LOG = "tests/contract/test_queue_ends.py", "tests/contract/test_log.py"
 CRASH, FULL = "tests/broker/test_crash.py", "tests/broker/test_full_disk.py"
 PUBLISH, FOLD = "tests/contract/test_queue_declare_publish.py", "tests/test_fold.py"
+ORDER, WAITING = "agentmesh/scheduling/order.py", "tests/test_order.py::TestWaiting"
+TURNS = "tests/test_order.py::TestTurns"
 
 RUN = """
 import os, sys
@@ -126,8 +128,8 @@ MUTANTS = {
     ),
     "the deadline is ignored by the broker": Mutant(
         f"{BROKER}/state.py",
-        "            if task.message.deadline <= self.now:\n                self._drop(task)\n            else:\n",
-        "            if False:\n                self._drop(task)\n            else:\n",
+        '            if task.message.deadline <= self.now:\n                self._drop(task, "expired")\n            else:\n',
+        '            if False:\n                self._drop(task, "expired")\n            else:\n',
         f"{PUBLISH}::test_a_task_is_not_handed_out_at_or_after_its_deadline",
     ),
     "the deadline is ignored by the fold": Mutant(
@@ -240,6 +242,42 @@ FOUND_BY_MACHINES = {
 """,
         FOLD_MACHINE,
     ),
+    "the scheduler: waiting lifts the newest of a level, not those that wait with it": Mutant(
+        ORDER,
+        "                if level >= highest:\n",
+        "                if level > highest:\n",
+        WAITING,
+    ),
+    "the scheduler: a tenant that may start nothing takes part": Mutant(
+        ORDER,
+        "        if line.depth < share.barred:\n            return\n",
+        "",
+        WAITING,
+    ),
+    "the scheduler: of one tenant's tasks the newest is first": Mutant(
+        ORDER,
+        "return self._aged(line.base, self._places[head][1], now), -head",
+        "return self._aged(line.base, self._places[head][1], now), head",
+        WAITING,
+    ),
+    "the scheduler: a new ceiling does not hold for what waits": Mutant(
+        ORDER,
+        "            if base != line.base:\n",
+        "            if base < line.base:\n",
+        WAITING,
+    ),
+    "the scheduler: a tenant's first task waits for the turns of others": Mutant(
+        "agentmesh/scheduling/turns.py",
+        "            (self._new if new else self._order).append(member)\n",
+        "            self._order.append(member)\n",
+        TURNS,
+    ),
+    "the scheduler: a turn has no end": Mutant(
+        "agentmesh/scheduling/turns.py",
+        "        if not self._left[member]:\n",
+        "        if False:\n",
+        TURNS,
+    ),
 }
 """Mutants of ReadySet, InterestSet, the scheduler and the fold, each found by a stateful property test alone."""
 
@@ -255,6 +293,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("pyproject.toml", "tests/conftest.py", "tests/test_fold.py", "tests/test_fold_machine.py"):
         shutil.copy(ROOT / name, folder / name)
+    shutil.copy(ROOT / "tests/test_order.py", folder / "tests/test_order.py")
     return folder
 
 

@@ -42,8 +42,6 @@ class WaitingMachine(RuleBasedStateMachine):
         self.away: dict[int, Known] = {}
         self.barred: dict[str, int] = {}
         self.full: set[str] = set()
-        self.passed_over: Counter[str] = Counter()
-        self.context: object = None
         self.next = 1
         self.now = 100_000
 
@@ -112,7 +110,7 @@ class WaitingMachine(RuleBasedStateMachine):
         for number in range(count):
             self.comes(number % 3 * 4, lane, tenant, 0, 0)
 
-    @rule(lanes=st.lists(st.sampled_from(LANES), unique=True).map(tuple), count=st.integers(1, 8))
+    @rule(lanes=st.lists(st.sampled_from(LANES), unique=True).map(tuple), count=st.sampled_from([1, 1, 2, 3, 5, 8, 30]))
     def some_are_taken(self, lanes: tuple[str, ...], count: int) -> None:
         for _ in range(count):
             self.is_taken(lanes)
@@ -129,26 +127,13 @@ class WaitingMachine(RuleBasedStateMachine):
             return tenant not in self.full
 
         taken = self.waiting.take(lanes, self.now, may)
-        best, lowest = self.candidates(lanes)
+        best, _ = self.candidates(lanes)
         if taken is None:
             assert not best
             return
         tenant = asked[-1][0]
         assert best[tenant].position == taken
         self.away[taken] = self.tasks.pop(taken)
-        self.note_turn(tenant, set(best), (lanes, lowest, len(self.heads(LANES, 0)) > 0))
-
-    def note_turn(self, served: str, part: set[str], context: object) -> None:
-        """Nobody who takes part is passed over for longer than all others' turns take."""
-        if context != self.context:
-            self.passed_over.clear()
-            self.context = context
-        for tenant in TENANTS:
-            if tenant == served or tenant not in part:
-                self.passed_over[tenant] = 0
-            else:
-                self.passed_over[tenant] += 1
-                assert self.passed_over[tenant] <= (len(TENANTS) - 1) * (HEAVIEST + 1)
 
     @rule(lanes=st.lists(st.sampled_from(LANES), unique=True).map(tuple), floor=st.integers(1, 3))
     def a_deep_one_is_taken(self, lanes: tuple[str, ...], floor: int) -> None:
@@ -190,7 +175,6 @@ class WaitingMachine(RuleBasedStateMachine):
     def is_set(self, tenant: str, weight: int, ceiling: int | None) -> None:
         self.tenants[tenant] = Tenant(tenant, weight=weight, ceiling=ceiling)
         self.waiting.renew(self.tenants[tenant])
-        self.passed_over.clear()
 
     @rule(tenant=st.sampled_from(TENANTS))
     def is_full(self, tenant: str) -> None:
@@ -223,6 +207,57 @@ TestWaiting = WaitingMachine.TestCase
 TestWaiting.settings = settings(  # without Phase.shrink, which may take minutes here: add it to look into a failure
     max_examples=150, stateful_step_count=40, phases=[Phase.explicit, Phase.generate]
 )
+
+
+class TurnsMachine(RuleBasedStateMachine):
+    """Tenants with tasks of one priority, and how often each is passed over before its turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = Waiting()
+        self.tasks: dict[int, str] = {}
+        self.served: set[str] = set()
+        self.passed_over: Counter[str] = Counter()
+        self.others: dict[str, set[str]] = {}
+        self.next = 1
+
+    @rule(tenant=st.sampled_from(["a", "b", "c", "d"]), count=st.sampled_from([1, 1, 2, 40]))
+    def come(self, tenant: str, count: int) -> None:
+        for _ in range(count):
+            self.waiting.add(self.next, 0, tenant, 4)
+            self.tasks[self.next] = tenant
+            self.next += 1
+
+    @rule()
+    def somebody_new_comes(self) -> None:
+        self.come(f"new-{self.next}", 1)
+
+    @rule(tenant=st.sampled_from(["a", "b"]), weight=st.integers(1, HEAVIEST))
+    def is_set(self, tenant: str, weight: int) -> None:
+        self.waiting.renew(Tenant(tenant, weight=weight))
+
+    @rule(count=st.sampled_from([1, 2, 3, 20]))
+    def are_taken(self, count: int) -> None:
+        for _ in range(count):
+            taken = self.waiting.take()
+            assert (taken is None) == (not self.tasks)
+            if taken is not None:
+                self.note_turn(self.tasks.pop(taken), {*self.tasks.values()})
+
+    def note_turn(self, served: str, left: set[str]) -> None:
+        """Others have their turns first, and those who have just come one task; before a first task, only these."""
+        self.served.add(served)
+        self.passed_over[served] = 0
+        self.others[served] = set()
+        for tenant in left - {served}:
+            self.passed_over[tenant] += 1
+            others = self.others.setdefault(tenant, set())
+            others.add(served)
+            assert self.passed_over[tenant] <= len(others) * (HEAVIEST + 1 if tenant in self.served else 1)
+
+
+TestTurns = TurnsMachine.TestCase
+TestTurns.settings = settings(max_examples=100, stateful_step_count=40)
 
 
 def fill(waiting: Waiting, first: int, count: int, tenant: str, priority: int = 4, since: int = 0) -> None:

@@ -6,7 +6,25 @@ from typing import Annotated, Final
 
 import typer
 
-from agentmesh.cli import agents, answer, attach, bench, call, chaos, chat, check, doctor, host, new, run, stats, trace, up
+from agentmesh.cli import (
+    agents,
+    answer,
+    attach,
+    bench,
+    call,
+    chaos,
+    chat,
+    check,
+    dlq,
+    doctor,
+    host,
+    new,
+    run,
+    stats,
+    tenant,
+    trace,
+    up,
+)
 from agentmesh.cli.exits import FAILED, MEANINGS, USAGE
 from agentmesh.errors import MeshError
 
@@ -64,6 +82,8 @@ def _root(
 
 for module in (run, chat, up, call, attach, answer, new, agents, stats, trace, check, doctor, chaos, host):
     module.register(app)
+app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
+app.add_typer(tenant.app, name="tenant", rich_help_panel="Operate")
 app.add_typer(bench.app, name="bench", rich_help_panel="Look and check")
 
 

@@ -24,12 +24,13 @@ def finish(command: "Coroutine[Any, Any, int]") -> int:
 
 
 @asynccontextmanager
-async def opened(url: str | None, *, verbose: int = 0, drain: float = 0.0) -> "AsyncIterator[Mesh]":
-    """The mesh of `--mesh` or the settings, with logging begun. What runs gets `drain` seconds to end on leaving."""
+async def opened(url: str | None, *, verbose: int = 0, drain: float = 0.0, alone: bool = True) -> "AsyncIterator[Mesh]":
+    """The mesh of `--mesh` or the settings, with logging begun. What runs gets `drain` seconds to end on leaving;
+    `alone=False` says that other processes will come."""
     from agentmesh.cli.logs import start_logging
     from agentmesh.mesh import Mesh
 
-    mesh = Mesh(url, drain=drain)
+    mesh = Mesh(url, drain=drain, alone=alone)
     start_logging(_log_level(mesh.config, verbose))
     async with mesh:
         yield mesh

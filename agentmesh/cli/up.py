@@ -81,7 +81,7 @@ async def _serve(paths: list[Path] | None, drain: float, metrics: str, url: str 
     from agentmesh.cli.output import note
 
     address = _address(metrics)
-    async with opened(url, verbose=verbose, drain=drain) as mesh, _exporting(mesh, address):
+    async with opened(url, verbose=verbose, drain=drain, alone=False) as mesh, _exporting(mesh, address):
         folders = agent_folders(mesh.config, paths)
         if not folders:
             raise ConfigError(f"There are no agents in {mesh.config.agents}/ to serve. {NEW_AGENT}.")

@@ -16,7 +16,7 @@ from agentmesh.runtime.bodies import Bodies
 from agentmesh.runtime.call import Call
 from agentmesh.runtime.hub import Hub
 from agentmesh.runtime.lite_topic import LiteTopic
-from agentmesh.scheduling.route import pick
+from agentmesh.runtime.routing import route
 from agentmesh.trace.spans import Sending
 
 MAX_HOPS: Final = 32
@@ -61,7 +61,7 @@ class Client:
         if priority not in _PRIORITIES:
             raise ConfigError(f"priority={priority!r}: use 0 to 9, 9 first.")
         message_id = call_id or (keyed_call(owner, topic, key, kind) if key else new_id(kind))
-        registration, lane = await self._route(topic, version, message_id)
+        registration, lane = await route(self.registry, topic, version, message_id)
         with Sending(topic, message_id, parent.traceparent if parent else "") as span:
             message = Message(
                 id=message_id,
@@ -86,18 +86,6 @@ class Client:
             )
             await self.broker.publish(await self.bodies.sent(message))
         return Call(self, message_id, topic)
-
-    async def _route(self, topic: str, version: str, message_id: str) -> tuple[Registration, str]:
-        """The agent that a message is for, and its lane: the version that was asked for, else the one that the topic's
-        route gives it, else the newest of several that are alive. The same id always takes the same route."""
-        if version:
-            return await self.registry.get(topic, version), version
-        weights = await self.registry.route(topic)
-        if any(weights.values()):
-            version = pick(weights, message_id)
-            return await self.registry.get(topic, version), version
-        registration = await self.registry.get(topic)
-        return registration, registration.version if registration.siblings else ""
 
     async def call(self, topic: str, input: Any = None, *, returns: Any = None, **options: Any) -> Any:  # noqa: A002
         """Start a call and wait for its result. See `Mesh.call`."""

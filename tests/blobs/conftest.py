@@ -1,7 +1,7 @@
 """The blob stores, each with a way to reach its files from outside."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,8 +45,8 @@ KINDS = {
 
 
 @pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kind]:
-    yield KINDS[request.param](tmp_path / "mesh")
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
+    return KINDS[request.param](tmp_path / "mesh")
 
 
 @pytest.fixture

@@ -168,9 +168,7 @@ async def test_what_was_to_be_removed_when_the_host_died_is_removed_by_the_next(
     await broker.close()
 
 
-async def test_entries_and_messages_with_hostile_claims_are_refused(
-    broker: EmbeddedBroker, clock: ManualClock
-) -> None:
+async def test_entries_and_messages_with_hostile_claims_are_refused(broker: EmbeddedBroker, clock: ManualClock) -> None:
     for blob in ("../../../etc/passwd:10", "a" * 64, f"{'a' * 64}:-1", f"{'A' * 64}:1", f"{'a' * 64}:1:2", "x:1"):
         with pytest.raises(PayloadCorrupt, match="no claim"):
             await broker.publish(Message(id="call-a", topic=TOPIC, blob=blob))
@@ -218,7 +216,11 @@ class Stepping(FileGuard):
 def two(root: Path) -> tuple[FolderBlobs, Stepping, FolderBlobs]:
     """One process that goes in steps, and another."""
     guard = Stepping(root / "lock")
-    return FolderBlobs(root / "blobs", SECRET, guard), guard, FolderBlobs(root / "blobs", SECRET, FileGuard(root / "lock"))
+    return (
+        FolderBlobs(root / "blobs", SECRET, guard),
+        guard,
+        FolderBlobs(root / "blobs", SECRET, FileGuard(root / "lock")),
+    )
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -274,9 +276,7 @@ class Interrupted(LocalBlobs):
         return super().delete(digest, before)
 
 
-async def test_a_body_that_is_sent_again_between_the_row_and_the_file_stays(
-    tmp_path: Path, clock: ManualClock
-) -> None:
+async def test_a_body_that_is_sent_again_between_the_row_and_the_file_stays(tmp_path: Path, clock: ManualClock) -> None:
     blobs = Interrupted(tmp_path)
     broker = EmbeddedBroker(Store(tmp_path / "mesh.db"), clock, blobs=blobs)
     await broker.declare(TOPIC, Delivery())

@@ -12,8 +12,10 @@ import pytest
 from blobs.kit import BODY, HOUR, Kind, put, read
 
 from agentmesh.broker.blobs import LocalBlobs, remote_blobs
+from agentmesh.broker.blobs.survey import survey
 from agentmesh.contracts import Blobs
 from agentmesh.errors import BrokerUnavailable, ConfigError, PayloadCorrupt
+
 
 @pytest.mark.parametrize("body", [b"", b"x", BODY, b"y" * (1 << 20)])
 def test_a_body_comes_back_in_pieces(blobs: Blobs, now: int, body: bytes) -> None:
@@ -113,9 +115,7 @@ def test_putting_again_mends_what_was_altered_in_a_folder(folder: LocalBlobs, tm
     assert read(folder, digest) == BODY
 
 
-def test_putting_again_writes_no_second_file_and_renews_its_time(
-    folder: LocalBlobs, tmp_path: Path, now: int
-) -> None:
+def test_putting_again_writes_no_second_file_and_renews_its_time(folder: LocalBlobs, tmp_path: Path, now: int) -> None:
     digest = put(folder, BODY, now - 2 * HOUR)
     before = blob_file(tmp_path).stat()
     assert before.st_mtime_ns // 1_000_000 == now - 2 * HOUR
@@ -242,3 +242,16 @@ def test_a_mesh_that_began_in_its_folder_stays_there(tmp_path: Path, now: int) -
     put(LocalBlobs(tmp_path), BODY, now)
     with pytest.raises(ConfigError, match=f"are at {tmp_path}/blobs"):
         LocalBlobs(tmp_path, "memory://x").settle()
+
+
+def test_a_survey_counts_and_names_what_is_missing_or_damaged(kind: Kind, now: int) -> None:
+    blobs = kind.blobs
+    whole, stranger = put(blobs, b"whole", now), put(blobs, b"stranger", now)
+    found = survey(blobs, {whole: 5})
+    assert found.facts() == {"blobs": 2, "blob bytes": 13, "blobs without owner": 1}
+    assert found.problems() == []
+    found = survey(blobs, {whole: 5, "a" * 64: 1, stranger: 9})
+    assert (found.missing, found.damaged, found.strangers) == (["a" * 64], [stranger], 0)
+    missing, damaged = found.problems()
+    assert f"1 large bodies are missing: {'a' * 64}" in missing
+    assert stranger in damaged

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentmesh.broker.embedded import figures as module
 from agentmesh.broker.embedded.broker import EmbeddedBroker
@@ -17,6 +19,7 @@ from agentmesh.contracts import Append, Delivery, Lease, Retry
 from agentmesh.contracts.admin import figure, parts_of
 from agentmesh.errors import BrokerUnavailable
 from agentmesh.message import Draft, Message
+from agentmesh.scheduling.order import Waiting
 
 TOPIC = "WorkTask"
 
@@ -213,3 +216,24 @@ def test_the_debug_mode_names_what_a_long_turn_did(tmp_path: Path, debug: str) -
         assert "did='append × 3, slow_operation × 1'" in said[0]
         assert float(re.findall(r"ms=([\d.]+)", said[0])[0]) >= 20
         assert re.search(r"bytes=3\d\d .* rows=6", said[0])
+
+
+STEPS = st.tuples(
+    st.sampled_from(["add", "remove", "take"]), st.integers(0, 30), st.sampled_from("abc"), st.integers(0, 9)
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_the_oldest_is_the_one_that_has_waited_longest(steps: list[tuple[str, int, str, int]]) -> None:
+    waiting = Waiting()
+    there: set[int] = set()
+    for what, position, tenant, priority in steps:
+        if what == "add":
+            there.add(position)
+            waiting.add(position, 1000 + position, tenant, priority)  # positions grow with age
+        elif what == "remove":
+            there.discard(position)
+            waiting.remove(position)
+        elif (taken := waiting.take()) is not None:
+            there.remove(taken)
+        assert waiting.oldest() == min((1000 + each for each in there), default=None)

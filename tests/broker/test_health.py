@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -180,20 +179,15 @@ async def test_a_look_that_takes_too_long_is_cut_short_and_that_is_said(tmp_path
     await broker.close()
 
 
-async def test_the_host_goes_on_while_it_is_looked_at(
-    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_host_goes_on_while_it_is_looked_at(tmp_path: Path, clock: ManualClock) -> None:
     broker = await filled(tmp_path, clock, logs=1000)
     looking = asyncio.create_task(broker.health())
-    longest, number = 0.0, 0
+    number = 0
     while not looking.done():
-        began = time.perf_counter()
         await broker.append("log-busy", [Draft("data", number)])
-        await asyncio.sleep(0)
-        longest, number = max(longest, time.perf_counter() - began), number + 1
+        number += 1
     assert (await looking).problems == []
-    assert number > 5  # it was written to meanwhile
-    assert longest < 0.25
+    assert number > 5  # it was written to meanwhile: a look in the loop would let in one at most
     await broker.close()
 
 

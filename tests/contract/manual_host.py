@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from agentmesh.broker.local.hosting import Hosting
-from agentmesh.broker.local.operations import OPERATIONS, Operation
+from agentmesh.broker.local.table import OPERATIONS, Operation
 from agentmesh.clock import ManualClock
 
 

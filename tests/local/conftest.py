@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from local.kit import Programs, nursery
+from local.raw import Raw
 
 
 @pytest.fixture(scope="session")
@@ -25,4 +26,5 @@ def folder(tmp_path: Path) -> Path:
 async def programs(folder: Path, programs_nursery: "subprocess.Popen[str]") -> AsyncIterator[Programs]:
     found = Programs(folder, programs_nursery)
     yield found
+    await Raw.close_all()
     await found.end()

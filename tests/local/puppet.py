@@ -24,7 +24,9 @@ from agentmesh.registry.local import LocalRegistry
 
 
 def card(name: str) -> AgentCard:
-    return AgentCard(name=name, description=f"{name} for a test.", version="1", skills=(AgentSkill(id="do", name="do"),))
+    return AgentCard(
+        name=name, description=f"{name} for a test.", version="1", skills=(AgentSkill(id="do", name="do"),)
+    )
 
 
 class Puppet:
@@ -47,6 +49,10 @@ class Puppet:
     async def close(self) -> None:
         await self.broker.close()
 
+    async def without_hosts(self) -> None:
+        """From now on no program can be started here."""
+        sys.executable = "/nowhere/python"
+
     async def hosts(self) -> bool:
         return self.broker.hosted is not None
 
@@ -60,7 +66,7 @@ class Puppet:
         return await self.broker.append(name, [Draft("data", data, id=entry_id)], expect=expect)
 
     async def read(self, name: str, wait_for: int = 0) -> list[Any]:
-        while len(entries := await self.broker.read(name)) < wait_for:
+        while len(entries := await self.broker.read(name, limit=10_000)) < wait_for:
             await asyncio.sleep(0.01)
         return [entry.data for entry in entries]
 
@@ -99,7 +105,16 @@ class Puppet:
 
     async def block(self, seconds: float) -> None:
         """What a handler does that should not."""
-        time.sleep(seconds)  # noqa: ASYNC251
+        time.sleep(seconds)
+
+    async def fork(self) -> int:
+        """A child that does nothing, such as those of `multiprocessing`."""
+        pid = os.fork()
+        if pid == 0:
+            os.closerange(0, 3)
+            while True:
+                time.sleep(60)
+        return pid
 
     async def register(self, topic: str, version: str = "1") -> None:
         registration = Registration(topic, version, card(topic), f"puppet-{os.getpid()}")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -13,9 +13,13 @@ from agentmesh.broker.local.wire import MAGIC, PROTOCOL, record
 class Raw:
     """A connection to the socket of a folder."""
 
+    open_now: ClassVar[list["Raw"]] = []
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.said: Any = None
+        self.open_now.append(self)
 
     @classmethod
     async def connect(cls, folder: Path) -> "Raw":
@@ -30,8 +34,6 @@ class Raw:
         raw.said = answer
         return raw
 
-    said: Any = None
-
     def send(self, value: Any) -> None:
         self.writer.write(record(value))
 
@@ -43,7 +45,7 @@ class Raw:
         try:
             size = int.from_bytes(await self.reader.readexactly(4), "big")
             return msgspec.msgpack.decode(await self.reader.readexactly(size))
-        except (asyncio.IncompleteReadError, ConnectionResetError):
+        except (asyncio.IncompleteReadError, ConnectionError):
             return None
 
     async def ask(self, number: int, operation: str, arguments: Any, seen: Sequence[int] = ()) -> Any:
@@ -54,4 +56,10 @@ class Raw:
         return answer
 
     def close(self) -> None:
-        self.writer.close()
+        self.writer.transport.abort()
+
+    @classmethod
+    async def close_all(cls) -> None:
+        while cls.open_now:
+            cls.open_now.pop().close()
+        await asyncio.sleep(0)

@@ -13,7 +13,6 @@ from agentmesh.broker.local import LocalBroker
 from agentmesh.message import Draft
 
 
-
 @pytest.mark.promise(1)
 @pytest.mark.promise(3)
 async def test_kills_of_the_host_under_traffic_lose_nothing_and_double_nothing(programs: Programs) -> None:

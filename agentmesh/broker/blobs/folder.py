@@ -136,7 +136,7 @@ def _holds(path: Path, body: bytes | memoryview) -> bool:
         with path.open("rb", buffering=0) as file:
             if os.fstat(file.fileno()).st_size != len(body):
                 return False
-            return all(file.read(len(piece)) == piece for piece in pieces(body))
+            return all(file.read(len(piece)) == bytes(piece) for piece in pieces(body))  # memory, not item by item
     except (FileNotFoundError, NotADirectoryError):
         return False
 

@@ -240,7 +240,8 @@ _WITHOUT_BEGINNING: Final = """
 _OF_NOBODY: Final = """
     with recursive number(id) as (
         select min(lite_topic) from entry
-        union all select (select min(lite_topic) from entry where lite_topic > number.id) from number where id is not null
+        union all
+        select (select min(lite_topic) from entry where lite_topic > number.id) from number where id is not null
     ),
     known(id) as materialized (select id from lite_topic union all select lite_topic from ended)
     select id from number where id is not null and id not in (select id from known) limit 6

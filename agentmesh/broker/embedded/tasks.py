@@ -124,6 +124,7 @@ class Tasks:
         self.resumed: dict[str, None] = {}
         self.by_token: dict[str, Task] = {}
         self._freed: dict[str, tuple[str, int]] = {}
+        self._removed: dict[int, Task] = {}
         self._untrimmed: list[Task] = []
         self._clear()
 
@@ -150,9 +151,10 @@ class Tasks:
         last = self._store.query("last_position")[0][0]
         rows = self._store.query("tasks")
         leases = {token: (task.worker, task.expires) for token, task in self.by_token.items()} | self._freed
-        before = self.topics
+        before, known = self.topics, self.by_position | self._removed
         self._clear()
         self._freed.clear()
+        self._removed.clear()
         self.topics = {}
         self._load_tenants(now)
         for name, delivery in topics:
@@ -169,7 +171,7 @@ class Tasks:
             except PayloadCorrupt as error:  # its row stays where it is, and the others go on
                 get_logger(position=position).error("a task cannot be read and is left out", error=str(error))
                 continue
-            since = message.created if 0 < message.created < now else now
+            since = known[position].since if position in known else min(message.created or now, now)
             task = Task(position, message, not_before, since, self.uses(message))
             task.attempt, task.lost, task.raised, task.cancelled = attempt, lost, raised, bool(cancelled)
             self._insert(task)
@@ -286,7 +288,7 @@ class Tasks:
         self.topics[task.message.topic].waiting.remove(task.position)
         self.delayed.remove(task.position)
         self.deadlines.remove(task.position)
-        del self.by_position[task.position]
+        self._removed[task.position] = self.by_position.pop(task.position)
         del self.by_log[task.message.log]
         for use in task.uses:
             use.unfinished -= 1
@@ -304,8 +306,9 @@ class Tasks:
                 topic.of_tenant.pop(tenant, None)
 
     def settle(self) -> None:
-        """The turn is committed: the leases that it ended are over for good."""
+        """The turn is committed: the leases and tasks that it ended are over for good."""
         self._freed.clear()
+        self._removed.clear()
         self._trim()
 
     def message(self, task: Task) -> Message:

@@ -97,7 +97,7 @@ class LocalBroker:
             self._host(Hosted(folder, lock, self.process, clock, durability, retention))
         self._belongings = Belongings()
         self._opening: asyncio.Task[None] | None = None
-        self._begin(self._open())
+        self._begin(self._open(self.hosted))
 
     def _host(self, hosted: Hosted) -> None:
         self.hosted = hosted
@@ -105,11 +105,11 @@ class LocalBroker:
         hosted.registry.listen(self._changed)
         hosted.broker.turns.on_deposed = self._deposed
 
-    async def _open(self) -> None:
-        if self.hosted:
-            await self.hosted.listen(self.folder, self._rung)
-        else:
+    async def _open(self, hosted: Hosted | None) -> None:
+        if hosted is None:
             await self._join()
+        elif hosted is self.hosted:
+            await hosted.listen(self.folder, self._rung)
 
     async def _join(self) -> None:
         """Become a client of whoever hosts."""

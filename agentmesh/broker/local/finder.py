@@ -54,7 +54,7 @@ class Wire(asyncio.Protocol):
             if raws:
                 self._on_records(raws)
         except Rubbish as error:
-            get_logger().error("what listens at the socket sent what is not of the protocol", error=str(error))
+            get_logger().debug("what listens at the socket sent what is not of the protocol", error=str(error))
             if not self.welcome.done():
                 self.welcome.set_exception(error)
             self.abort()

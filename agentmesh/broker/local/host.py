@@ -11,9 +11,10 @@ from typing import Any, Final
 from agentmesh.broker.embedded.broker import EmbeddedBroker
 from agentmesh.broker.embedded.turns import Told
 from agentmesh.broker.local.connection import Connection
-from agentmesh.broker.local.operations import OPERATIONS, Operations
+from agentmesh.broker.local.operations import Operations
 from agentmesh.broker.local.returning import Returning
 from agentmesh.broker.local.session import Answer, LeaseAnswer, Session
+from agentmesh.broker.local.table import OPERATIONS
 from agentmesh.broker.local.wire import read_request, record
 from agentmesh.broker.process import is_dead
 from agentmesh.clock import Clock

@@ -52,7 +52,10 @@ class Hosted:
         """Hear of other processes. `ring` says why not, if they cannot be let in."""
         loop = asyncio.get_running_loop()
         self._socket = folder.listen()
-        self._server = await loop.create_unix_server(lambda: Doorbell(ring, self._ringing), sock=self._socket)
+        self._server = await loop.create_unix_server(
+            lambda: Doorbell(ring, self._ringing), sock=self._socket, start_serving=False
+        )
+        await self._server.start_serving()  # only this can be cancelled
 
     def end(self) -> None:
         """Finish what was asked for and let go of everything: what is held here is free at once."""

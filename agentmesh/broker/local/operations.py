@@ -1,16 +1,14 @@
-"""What a client may ask the host for: the table of operations, and what each does."""
+"""What the host does for its clients."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
 
 from agentmesh.broker.embedded.drafts import check_text
 from agentmesh.broker.embedded.inboxes import EmbeddedInbox
 from agentmesh.broker.embedded.tasks import LeaseRequest
 from agentmesh.broker.local.session import Answer, LeaseAnswer, Session, TurnAnswer
-from agentmesh.broker.local.wire import Appends, BatchRow, LeaseRow, Row, Rubbish, decoder
+from agentmesh.broker.local.wire import Appends, BatchRow, LeaseRow, Row
 from agentmesh.card import read_card, write_card
 from agentmesh.contracts import Delivery, Lease, Registration, Tenant
 from agentmesh.ids import check_lite_topic
@@ -29,21 +27,6 @@ _REPLY: Final = 8_000_000
 """About how many bytes a reply has at most; whoever wants more asks again."""
 
 _BATCHES: Final = 1000
-
-
-class Operation:
-    """An operation: how its arguments are read, and the method of `Operations` that does it."""
-
-    def __init__(self, kind: Any, run: Callable[..., None]) -> None:
-        self._decoder = decoder(kind)
-        self.run = run
-
-    def read(self, raw: msgspec.Raw) -> tuple[Any, ...]:
-        """The arguments. Raises `Rubbish`."""
-        try:
-            return self._decoder.decode(raw)  # type: ignore[no-any-return]
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise Rubbish(f"Arguments that are none: {error}.") from error
 
 
 class Operations:
@@ -229,7 +212,13 @@ class Operations:
         session.answer(number, _at_once(self._inbox(session, client).unsubscribe(name)))
 
     def sync(self, session: Session, number: int, client: str, interests: dict[str, int | None]) -> None:
-        self._host.begin(session, number, self._inbox(session, client).sync(interests))
+        work = self._inbox(session, client).sync(interests)
+        try:
+            work.send(None)  # it begins now: what is asked for next comes after it
+        except StopIteration:
+            session.answer(number, None)
+        else:
+            self._host.begin(session, number, work)
 
     def poll(self, session: Session, number: int, client: str, limit: int, wait: float) -> None:
         self._host.begin(session, number, self._poll(session, client, limit, wait))
@@ -318,48 +307,6 @@ class Operations:
     def bye(self, session: Session, number: int) -> None:
         """The process leaves in an orderly way."""
         self._host.part(session, number)
-
-
-Publishes = list[bytes]
-OPERATIONS: Final = {
-    "publish": Operation(tuple[bytes], Operations.publish),
-    "ack": Operation(tuple[str, int, str, Appends, Publishes], Operations.ack),
-    "nack": Operation(tuple[str, int, str, str, int, str, Publishes], Operations.nack),
-    "append": Operation(
-        tuple[str, list[tuple[str, str, bytes]], int | None, tuple[str, int, str] | None, str], Operations.append
-    ),
-    "lease": Operation(tuple[list[str], int, float, str, list[str]], Operations.lease),
-    "cancel": Operation(tuple[int], Operations.cancel),
-    "keep": Operation(tuple[list[int]], Operations.keep),
-    "here": Operation(tuple[()], Operations.here),
-    "claim": Operation(tuple[list[str]], Operations.claim),
-    "extend": Operation(tuple[str, list[str], float], Operations.extend),
-    "declare": Operation(tuple[str, Delivery | None], Operations.declare),
-    "stats": Operation(tuple[list[str]], Operations.stats),
-    "browse": Operation(tuple[str, int, int, bool], Operations.browse),
-    "read": Operation(tuple[str, int, int, int], Operations.read),
-    "list": Operation(tuple[str, str, int], Operations.list_logs),
-    "subscribe": Operation(tuple[str, str, int | None, bool], Operations.subscribe),
-    "unsubscribe": Operation(tuple[str, str], Operations.unsubscribe),
-    "sync": Operation(tuple[str, dict[str, int | None]], Operations.sync),
-    "poll": Operation(tuple[str, int, float], Operations.poll),
-    "commit": Operation(tuple[str, dict[str, int]], Operations.commit),
-    "close_inbox": Operation(tuple[str], Operations.close_inbox),
-    "tenants": Operation(tuple[()], Operations.tenants),
-    "set_tenant": Operation(tuple[Tenant], Operations.set_tenant),
-    "discard": Operation(tuple[str, list[int], Publishes], Operations.discard),
-    "health": Operation(tuple[()], Operations.health),
-    "figures": Operation(tuple[()], Operations.figures),
-    "register": Operation(tuple[str, str, bytes, str], Operations.register),
-    "renew": Operation(tuple[str], Operations.renew),
-    "remove": Operation(tuple[str, str], Operations.remove),
-    "route": Operation(tuple[str, dict[str, int] | None], Operations.route),
-    "registration": Operation(tuple[str, str], Operations.registration),
-    "registrations": Operation(tuple[str, bool], Operations.registrations),
-    "cards": Operation(tuple[list[tuple[str, str]]], Operations.cards),
-    "ping": Operation(tuple[()], Operations.ping),
-    "bye": Operation(tuple[()], Operations.bye),
-}
 
 
 def _at_once(work: Coroutine[Any, Any, Any]) -> Any:

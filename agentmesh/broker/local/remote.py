@@ -177,6 +177,7 @@ class Remote:
     async def read(
         self, lite_topic: str, after: int = -1, limit: int = 1000, since: int | None = None
     ) -> Sequence[Entry]:
+        check_lite_topic(lite_topic)
         rows, more = await self.link.ask("read", (lite_topic, after, limit, since or 0), _ROWS)
         while more and len(rows) < limit:
             following, more = await self.link.ask("read", (lite_topic, rows[-1][0], limit - len(rows), 0), _ROWS)
@@ -184,6 +185,9 @@ class Remote:
         return read_rows(rows)
 
     async def list(self, prefix: str = "", after: str = "", limit: int = 100) -> Sequence[LogInfo]:
+        for part in (prefix, after):
+            if part:
+                check_lite_topic(part)
         return await self.link.ask("list", (prefix, after, limit), _LOGS)  # type: ignore[no-any-return]
 
     def inbox(self, client: str) -> "RemoteInbox":
@@ -329,6 +333,8 @@ class RemoteInbox:
         for name, offset in offsets.items():
             if name in interests:
                 interests[name] = offset
+            else:
+                check_lite_topic(name)
         self._link.tell("commit", (self._client, dict(offsets)))
 
     async def close(self) -> None:

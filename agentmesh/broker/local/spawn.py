@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import agentmesh
 from agentmesh.broker.local.folder import Folder
 
 LOG: Final = "host.log"
@@ -95,7 +94,7 @@ class Spawner:
 
 def environment() -> dict[str, str]:
     """Ours, in which the host finds this very package."""
-    root = str(Path(agentmesh.__file__).parent.parent)
+    root = str(Path(__file__).parents[3])
     others = os.environ.get("PYTHONPATH", "")
     return {**os.environ, "PYTHONPATH": root + (os.pathsep + others if others else "")}
 

@@ -139,6 +139,22 @@ def recovery(
     typer.echo(json.dumps(row) if as_json else _line(row))
 
 
+@app.command()
+def blob(
+    sizes: Annotated[list[int] | None, typer.Option("--size", min=1, max=100, help="MB; again for more rows.")] = None,
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of floor and figure; the median counts.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
+) -> None:
+    """MB per second of large bodies: to send, to fetch, and through a call and back.
+
+    The floor writes and syncs a file of the same size, and reads it.
+    """
+    from agentmesh.cli.bench.blob import SIZES, rows
+
+    for row in rows(tuple(sizes or SIZES), pairs):
+        typer.echo(json.dumps(row) if as_json else _line(row))
+
+
 def _rows(only: list[str] | None) -> list[tuple[str, int, str]]:
     rows = {f"{name}.{in_flight}": (name, in_flight, title) for name, in_flight, title in _ROWS}
     unknown = [name for name in only or () if name not in rows]

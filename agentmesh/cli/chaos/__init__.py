@@ -16,8 +16,8 @@ EPILOG = """[bold]Examples[/bold]
   agentmesh chaos --seed 17 --json | jq '.lost, .doubled'
   agentmesh chaos --sabotage no-fence
 
-Exits with 0 if all is well, with 1 if something was lost or happened twice, and with 3 if there were fewer than 20 kills
-or 1,000 calls: a drill that tests nothing proves nothing."""
+Exits with 0 if all is well, with 1 if something was lost or happened twice, and with 3 if there were fewer than 20
+kills or 1,000 calls: a drill that tests nothing proves nothing."""
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,8 @@ def register(app: typer.Typer) -> None:
 def chaos(
     seconds: Annotated[float, typer.Option(min=1, help="For how long processes are hurt.")] = 60,
     seed: Annotated[
-        int | None, typer.Option(show_default=False, help="Of the plan, to repeat a drill. Else a new one, which is told.")
+        int | None,
+        typer.Option(show_default=False, help="Of the plan, to repeat a drill. Else a new one; it is told."),
     ] = None,
     mesh: Annotated[
         str | None,
@@ -38,8 +39,10 @@ def chaos(
     callers: Annotated[int, typer.Option(min=1, help="Processes that call.")] = 2,
     supervisors: Annotated[int, typer.Option(min=0, help="Processes that supervise runs.")] = 1,
     sabotage: Annotated[
-        str, typer.Option(metavar="NAME", help="Break the mesh on purpose; the drill has to notice.", show_default=False)
+        str,
+        typer.Option(metavar="NAME", help="Break the mesh on purpose; the drill has to notice.", show_default=False),
     ] = "",
+    like: Annotated[str, typer.Option(metavar="NAME", hidden=True)] = "",
     as_json: options.AsJson = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the folder with what the processes wrote.")] = False,
 ) -> int:
@@ -51,23 +54,27 @@ def chaos(
     import random
 
     from agentmesh.cli.chaos.drill import Options, Place
+    from agentmesh.cli.chaos.faults import faults_of
     from agentmesh.cli.chaos.sabotage import SABOTAGES
 
-    if sabotage and sabotage not in SABOTAGES:
-        raise typer.BadParameter(f"{sabotage!r} is no sabotage. There are: {', '.join(SABOTAGES)}.")
+    for name in filter(None, (sabotage, like)):
+        if name not in SABOTAGES:
+            raise typer.BadParameter(f"{name!r} is no sabotage. There are: {', '.join(SABOTAGES)}.")
+    if mesh:
+        faults_of(mesh)  # raises if nothing can be done to it
     place = Place(mesh or "")
     seed = random.randrange(1_000_000) if seed is None else seed  # noqa: S311 - told, so that it can be repeated
-    wanted = Options(seconds, seed, place.mesh, workers, callers, supervisors, sabotage)
-    found = True
+    wanted = Options(seconds, seed, place.mesh, workers, callers, supervisors, sabotage, like)
+    found = False
     try:
-        verdict = _drilled(wanted, place, as_json=as_json)
+        verdict = _drilled(wanted, place)
         found = bool(verdict.findings or verdict.died)
         return _tell(verdict, seed, sabotage, as_json=as_json)
     finally:
         _leave(place, keep=keep or found)
 
 
-def _drilled(wanted: "Options", place: "Place", *, as_json: bool) -> "Verdict":
+def _drilled(wanted: "Options", place: "Place") -> "Verdict":
     """Run the drill, with a line that tells how far it is on terminals."""
     import asyncio
 
@@ -76,7 +83,9 @@ def _drilled(wanted: "Options", place: "Place", *, as_json: bool) -> "Verdict":
     from agentmesh.cli.chaos.drill import Drill
     from agentmesh.cli.output import err, note
 
-    note(f"seed {wanted.seed}, {wanted.seconds:g} s, {wanted.mesh}" + (f", {wanted.sabotage}" if wanted.sabotage else ""))
+    note(
+        f"seed {wanted.seed}, {wanted.seconds:g} s, {wanted.mesh}" + (f", {wanted.sabotage}" if wanted.sabotage else "")
+    )
     with Status("starting", console=err()) as status:
         drill = Drill(wanted, place, status.update)
         return asyncio.run(drill.run())

@@ -12,6 +12,7 @@ import msgspec
 from agentmesh.cli.chaos.effects import Effects
 from agentmesh.cli.chaos.plan import LEASE
 from agentmesh.contracts import Broker, Decision, Delivery, Lease, Outcome, PlannedCall, Registration, Retry
+from agentmesh.errors import Retryable
 from agentmesh.message import TERMINAL
 from agentmesh.runtime.agent import Agent, skill
 from agentmesh.runtime.context import Context
@@ -48,21 +49,21 @@ class ChaosWork(Agent, Told):
         self.effects = effects
 
     @skill
-    async def plain(self, key: str, *, ctx: Context) -> dict[str, str]:
+    async def plain(self, *, ctx: Context) -> dict[str, str]:
         """Take a moment."""
         nonce = self.begin(ctx)
         await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311 - so that a handler may be anywhere when it is hit
         return {"nonce": nonce}
 
     @skill
-    async def slow(self, key: str, *, ctx: Context) -> dict[str, str]:
+    async def slow(self, *, ctx: Context) -> dict[str, str]:
         """Take longer than a stop, sometimes."""
         nonce = self.begin(ctx)
         await asyncio.sleep(random.uniform(0.3, 2.5))  # noqa: S311
         return {"nonce": nonce}
 
     @skill
-    async def once(self, key: str, *, ctx: Context) -> dict[str, str]:
+    async def once(self, *, ctx: Context) -> dict[str, str]:
         """Record two steps."""
         nonce = self.begin(ctx)
         for step in ("a", "b"):
@@ -80,7 +81,7 @@ class ChaosWork(Agent, Told):
         return {"nonce": nonce}
 
     @skill
-    async def stream(self, key: str, *, ctx: Context) -> dict[str, str]:
+    async def stream(self, *, ctx: Context) -> dict[str, str]:
         """Say it in pieces."""
         nonce = self.begin(ctx)
         for _ in range(4):
@@ -89,17 +90,15 @@ class ChaosWork(Agent, Told):
         return {"nonce": nonce}
 
     @skill
-    async def flaky(self, key: str, *, ctx: Context) -> dict[str, str]:
+    async def flaky(self, *, ctx: Context) -> dict[str, str]:
         """Want another attempt, at first."""
-        from agentmesh.errors import Retryable
-
         nonce = self.begin(ctx)
         if ctx.attempt < 3:
             raise Retryable("not yet", after=0.05)
         return {"nonce": nonce}
 
     @skill
-    async def fail(self, key: str, *, ctx: Context) -> dict[str, str]:
+    async def fail(self, *, ctx: Context) -> dict[str, str]:
         """Fail, and say who did."""
         raise AssertionError(self.begin(ctx))
 

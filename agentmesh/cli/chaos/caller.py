@@ -146,7 +146,8 @@ class Caller:
             return await self._mesh.run(key, supervisor=RUNS, key=key)
         skill = {"cancel": "slow", "short": "slow"}.get(kind, kind)
         deadline = _SHORT if kind == "short" else None
-        return await self._mesh.start(WORK, {"key": key}, skill=skill, key=key, deadline=deadline)
+        told = {"key": key} if kind == "child" else {}
+        return await self._mesh.start(WORK, told, skill=skill, key=key, deadline=deadline)
 
     async def _watch(self, call: Call, kind: str) -> None:
         """Write down how it ends, and what it shows."""

@@ -25,7 +25,7 @@ from agentmesh.cli.chaos.sabotage import VARIABLE
 _PATIENCE: Final = 60.0
 """How long (s) open calls may take to end once nothing is hurt any more."""
 
-_QUIET: Final = 16.0
+_QUIET: Final = 12.0
 """For how long (s) nothing may happen meanwhile: longer than any lease, claim or freeze."""
 
 _LOOK: Final = 60.0
@@ -34,10 +34,13 @@ _STEP: Final = 0.05
 _BACK: Final = 0.02
 _SETTLE: Final = 0.3
 _REST: Final = 1.0
+_HOST_REST: Final = 0.5
+_WARM: Final = 10.0
+_WARM_CALLS: Final = 20
 
 
 class Options(NamedTuple):
-    """What a drill is to be."""
+    """What a drill is to be. `like` asks for the faults of a sabotage, which are by themselves those of its own."""
 
     seconds: float
     seed: int
@@ -46,6 +49,7 @@ class Options(NamedTuple):
     callers: int
     supervisors: int
     sabotage: str
+    like: str = ""
 
     @property
     def names(self) -> dict[str, list[str]]:
@@ -84,7 +88,7 @@ class Drill:
         self._rests: dict[str, float] = {}
         self._numbers: dict[str, int] = {}
         self._draining = False
-        self._found = False
+        self._found = asyncio.Event()
         self._effects = Effects(place.effects, "drill", 0)
 
     async def run(self) -> Verdict:
@@ -95,16 +99,17 @@ class Drill:
             for names in self._options.names.values():
                 for name in names:
                     await self._bear(name)
+            await self._warm_up()
             await self._hurt()
             await self._settle()
-            if not self._found:
+            if not self._found.is_set():
                 await self._look_again()
             self._look_for_tracebacks()
         finally:
             kill_all_of_ours()
             if self._nursery:
                 await self._nursery.wait()
-        return judge(self._place.effects, is_over=not self._found)
+        return judge(self._place.effects, is_over=not self._found.is_set())
 
     async def _open_nursery(self) -> None:
         root = str(Path(agentmesh.__file__).parent.parent)
@@ -152,23 +157,36 @@ class Drill:
             self._processes[name] = Process(pid)
             self._rests[name] = monotonic() + _REST
 
+    async def _warm_up(self) -> None:
+        """Let there be something to hurt, if that comes within some seconds."""
+        until = monotonic() + _WARM
+        while monotonic() < until:
+            await self._revive()
+            if judge(self._place.effects, is_over=False).ended.total() >= _WARM_CALLS:
+                return
+            await asyncio.sleep(_SETTLE)
+
     # While it lasts
 
     async def _hurt(self) -> None:
         """Carry out the plan."""
         options = self._options
-        plan = make_plan(options.seed, options.seconds, options.names, options.sabotage)
+        plan = make_plan(options.seed, options.seconds, options.names, options.like or options.sabotage)
         began = monotonic()
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(self._watch(began))
             for fault in plan:
-                await asyncio.sleep(max(0, began + fault.at - monotonic()))
-                if self._found:
-                    break
-                group.create_task(self._carry_out(fault))
-            while not self._found and monotonic() < began + options.seconds:
-                await asyncio.sleep(_STEP)
+                await self._until(began + fault.at)
+                if not self._found.is_set():
+                    group.create_task(self._carry_out(fault))
+            await self._until(began + options.seconds)
             watch.cancel()
+
+    async def _until(self, when: float) -> None:
+        """Wait for that time; not if something was found."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(when - monotonic()):
+                await self._found.wait()
 
     async def _watch(self, began: float) -> None:
         """Bring back who died, and look from time to time what was done."""
@@ -179,7 +197,8 @@ class Drill:
             if monotonic() > look_at:
                 verdict = await asyncio.to_thread(judge, self._place.effects, is_over=False)
                 self._tell(f"{monotonic() - began:.0f} s", verdict)
-                self._found = bool(self._options.sabotage and verdict.findings)
+                if self._options.sabotage and verdict.findings:
+                    self._found.set()
                 look_at = monotonic() + _JUDGE
 
     async def _revive(self) -> None:
@@ -200,7 +219,8 @@ class Drill:
     async def _carry_out(self, fault: Fault) -> None:
         if fault.target == "host":
             async with self._hosting:
-                done = not self._found and await self._hurt_host(fault)
+                done = not self._found.is_set() and await self._hurt_host(fault)
+                await asyncio.sleep(_HOST_REST)
         else:
             done = await self._hurt_process(fault)
         if done and fault.kind != "kill":
@@ -279,7 +299,7 @@ class Drill:
         self._draining = True
         began = changed = monotonic()
         last: tuple[int, int] = (0, 0)
-        while not self._found and monotonic() < began + _PATIENCE and monotonic() < changed + _QUIET:
+        while not self._found.is_set() and monotonic() < began + _PATIENCE and monotonic() < changed + _QUIET:
             await self._revive()
             callers = [process for name in self._options.names["caller"] if (process := self._processes.get(name))]
             if not callers:
@@ -289,7 +309,8 @@ class Drill:
             await asyncio.sleep(_SETTLE)
             verdict = await asyncio.to_thread(judge, self._place.effects, is_over=False)
             self._tell("settling", verdict)
-            self._found = bool(self._options.sabotage and verdict.findings)
+            if self._options.sabotage and verdict.findings:
+                self._found.set()
             now = (verdict.ended.total(), verdict.runs)
             if now != last:
                 last, changed = now, monotonic()
@@ -298,8 +319,7 @@ class Drill:
         """A process that was not there before looks at everything."""
         self._on_progress("looking at everything once more")
         await self._bear(READER)
-        if not await self._processes[READER].wait(_LOOK):
-            self._effects.write("trouble", READER, "did not come to its end")
+        await self._processes[READER].wait(_LOOK)
 
     def _look_for_tracebacks(self) -> None:
         """An exception that nobody expected is told, even if nothing came of it."""

@@ -15,6 +15,7 @@ from agentmesh.errors import ConfigError
 
 _LOCK: Final = "lock"
 _SOCKET: Final = "socket"
+_LOG: Final = "host.log"
 _STEP: Final = 0.05
 _SECOND_HOST: Final = 10.0
 _UNLIMITED: Final = resource.RLIM_INFINITY
@@ -141,6 +142,8 @@ class LocalFaults:
             each.send(signal.SIGSTOP)
         for name in (_LOCK, _SOCKET):
             (self._folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            (self._folder / _LOG).rename(self._folder / f"{_LOG}.{host.pid}")  # the first host goes on writing there
         cut()
         for _ in range(round(_SECOND_HOST / _STEP)):
             second = self._find()

@@ -69,7 +69,7 @@ class Calls:
         if take:
             take(line, *line.arguments)
 
-    def _run(self, _: Line, call: str, nonce: str) -> None:
+    def _run(self, _: Line, call: str, __: str) -> None:
         self.runs[call] += 1
 
     def _acked(self, _: Line, call: str, nonce: str) -> None:
@@ -131,6 +131,8 @@ class Calls:
                 yield Finding("lost", call, f"was acknowledged{seen}; at the end {self.missing[call]}")
             elif not self.ends.get(call):
                 yield Finding("lost", call, "was acknowledged, and nobody saw it end")
+            elif call not in self.ended_at:
+                yield Finding("lost", call, "ended, and the caller who waited for that was never told")
         if not self.looked:
             yield Finding("lost", "(all)", "the last reader did not come to its end")
 
@@ -231,11 +233,9 @@ def _latencies(calls: Calls) -> Iterable[int]:
 
 def _takeovers(kills: Iterable[int], calls: Calls) -> Iterable[int]:
     """From each kill of the host to the next acknowledged call that was begun after it."""
-    times = sorted(
-        (calls.intents[key], at) for call, at in calls.acknowledged.items() if (key := calls.key_of[call]) in calls.intents
-    )
+    pairs = [(calls.intents.get(calls.key_of[call], 0), at) for call, at in calls.acknowledged.items()]
     for kill in kills:
-        later = [at for intent, at in times if intent > kill]
+        later = [at for intent, at in pairs if intent > kill]
         if later:
             yield min(later) - kill
 

@@ -42,11 +42,9 @@ _DECKS: Final[Mapping[str, Mapping[Card, int]]] = {
     "no-fence": {("stop", "worker", "long"): 6, ("stop", "worker", "short"): 1, ("kill", "caller", ""): 1},
     "no-dedupe": {("kill", "caller", ""): 4, ("cut", "caller", ""): 4, ("kill", "host", ""): 2},
     "early-wake": {("kill", "host", ""): 6, ("kill", "worker", ""): 2},
-    "no-epoch": {("split", "host", "short"): 4, ("kill", "worker", ""): 1},
+    "no-epoch": {("split", "host", "short"): 1, ("kill", "worker", ""): 2, ("cut", "worker", ""): 2},
 }
 """Of each sabotage: the faults that show its damage. Without it they do none."""
-
-SABOTAGES: Final = tuple(_DECKS)
 
 
 class Fault(NamedTuple):
@@ -58,8 +56,9 @@ class Fault(NamedTuple):
     seconds: float
 
 
-def make_plan(seed: int, seconds: float, targets: Mapping[str, Sequence[str]], sabotage: str = "") -> list[Fault]:
-    """The faults of a drill in order. `targets` are the names of the processes of each kind.
+def make_plan(seed: int, seconds: float, targets: Mapping[str, Sequence[str]], like: str = "") -> list[Fault]:
+    """The faults of a drill in order; those that show the damage of a sabotage if it is to be `like` that. `targets`
+    are the names of the processes of each kind.
 
     Cards are dealt from shuffled decks, so that each kind of fault comes even in a short drill.
     """
@@ -70,7 +69,7 @@ def make_plan(seed: int, seconds: float, targets: Mapping[str, Sequence[str]], s
     at = 0.5
     while at < seconds:
         if not hand:
-            hand = _shuffled(dice, sabotage, decks)
+            hand = _shuffled(dice, like, decks)
             decks += 1
         kind, target, length = hand.pop()
         low, high = _FREEZE if (target, length) == ("host", "long") else _LENGTHS[length]
@@ -82,9 +81,9 @@ def make_plan(seed: int, seconds: float, targets: Mapping[str, Sequence[str]], s
     return faults
 
 
-def _shuffled(dice: random.Random, sabotage: str, number: int) -> list[Card]:
-    cards = [card for card, count in _DECKS.get(sabotage, _DECK).items() for _ in range(count)]
-    if number % 2 and not sabotage:
+def _shuffled(dice: random.Random, like: str, number: int) -> list[Card]:
+    cards = [card for card, count in _DECKS.get(like, _DECK).items() for _ in range(count)]
+    if number % 2 and not like:
         cards.append(_RARE)
     dice.shuffle(cards)
     return cards

@@ -58,7 +58,13 @@ def _no_fence() -> None:
     from agentmesh.errors import LeaseLost
     from agentmesh.fold import CallState
 
-    ack, append, extend, tell, counts = State.ack, State.append, EmbeddedBroker.extend, EmbeddedBroker._tell, CallState._counts
+    ack, append, extend, tell, counts = (
+        State.ack,
+        State.append,
+        EmbeddedBroker.extend,
+        EmbeddedBroker._tell,
+        CallState._counts,
+    )
 
     def ack_late(self: State, lease: Any, appends: Any, publishes: Any) -> None:
         try:
@@ -173,7 +179,7 @@ def _no_epoch() -> None:
         store(self, changes)
 
     _replace(Store, commit=commit_always)
-    _replace(Lock, is_of=lambda self, path: True)
+    _replace(Lock, is_of=lambda *_: True)
 
 
 def _replace(kind: type, **methods: Callable[..., Any]) -> None:

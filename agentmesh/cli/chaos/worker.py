@@ -20,7 +20,7 @@ async def _opened(orders: Orders, effects: Effects) -> AsyncIterator[Mesh]:
     """A mesh whose confirmed results are written down."""
     async with Mesh(orders.mesh, alone=False, drain=0) as mesh:
         client = mesh._open_client()
-        client.broker = Observed(client.broker, effects)  # type: ignore[assignment]
+        client.broker = Observed(client.broker, effects)
         mesh._planner = ChaosPlanner()
         yield mesh
 

@@ -1,0 +1,37 @@
+"""Plans of drills."""
+
+from collections import Counter
+
+import pytest
+
+from agentmesh.cli.chaos.plan import make_plan
+from agentmesh.cli.chaos.sabotage import SABOTAGES
+
+NAMES = {"worker": ["worker-0", "worker-1"], "caller": ["caller-0"], "supervisor": ["supervisor-0"]}
+
+
+def test_a_seed_gives_the_same_plan_and_another_one_another() -> None:
+    assert make_plan(7, 60, NAMES) == make_plan(7, 60, NAMES)
+    assert make_plan(7, 60, NAMES) != make_plan(8, 60, NAMES)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_kind_of_fault_comes_even_in_a_short_drill(seed: int) -> None:
+    plan = make_plan(seed, 20, NAMES)
+    assert {fault.kind for fault in plan} == {"kill", "stop", "cut", "quota", "split"}
+    assert {fault.target for fault in plan if fault.kind == "kill"} >= {"host", "caller-0", "supervisor-0"}
+    assert Counter(fault.kind for fault in plan)["kill"] >= 20
+    assert [fault.at for fault in plan] == sorted(fault.at for fault in plan)
+    assert all(fault.at < 20 for fault in plan)
+
+
+def test_who_is_not_there_is_not_hurt() -> None:
+    targets = {fault.target for fault in make_plan(1, 60, {**NAMES, "supervisor": []})}
+    assert targets == {"worker-0", "worker-1", "caller-0", "host"}
+
+
+@pytest.mark.parametrize("name", SABOTAGES)
+def test_each_sabotage_has_faults_that_show_its_damage(name: str) -> None:
+    ordinary = {(fault.kind, fault.target.partition("-")[0]) for fault in make_plan(1, 60, NAMES)}
+    special = {(fault.kind, fault.target.partition("-")[0]) for fault in make_plan(1, 60, NAMES, name)}
+    assert special < ordinary

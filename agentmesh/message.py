@@ -100,6 +100,11 @@ class Claim(msgspec.Struct, frozen=True):
         return f"{self.digest}:{self.size}"
 
 
+def told(data: Any) -> Any:
+    """An entry's data for people to look at: of what lies in the blob store, the facts and the claim."""
+    return {**(data.facts or {}), "blob": str(data)} if type(data) is Claim else data
+
+
 class Draft(msgspec.Struct, array_like=True, frozen=True):
     """An entry that is not written yet. With an `id`, appending it again is a no-op.
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentmesh.fold import CallState, fold, once
-from agentmesh.message import TERMINAL, Entry, Event
+from agentmesh.message import BODIES, TERMINAL, Claim, Entry, Event, told
 
 PARTIAL = {"delta", "artifact", "progress"}
 DEADLINE = 1000
@@ -379,13 +379,14 @@ RELIED_ON = {
     "step": ["key", "kind", "digest"],
     "retrying": ["error", "not_before"],
     "input_required": ["question", "text"],
+    "approval_required": ["question", "text"],
     "answered": ["question", "text"],
     "completed": ["result"],
     "failed": ["error", "message"],
     "cancelled": ["by"],
     "dead_lettered": ["reason", "attempts"],
 }
-KINDS = ["submitted", "accepted", *BODY, "answered", *sorted(TERMINAL), "planned", ""]
+KINDS = ["submitted", "accepted", *BODY, "approval_required", "answered", *sorted(TERMINAL), "planned", ""]
 
 
 @st.composite
@@ -404,6 +405,11 @@ def hostile(draw: st.DrawFn) -> list[Entry]:
                 data[key] = draw(json)
             else:
                 del data[key]
+        if draw(st.integers(0, 3)) == 0:
+            large = BODIES.get(kind, "")
+            data = Claim(
+                "a" * 64, 9, {key: data[key] for key in data if key != large} if isinstance(data, dict) else None
+            )
         if offset == 0 and draw(st.integers(0, 3)):
             kind, data = "submitted", SUBMITTED
         token, attempt = draw(st.sampled_from(["", "a", "b"])), draw(st.integers(-1, 3))
@@ -420,7 +426,8 @@ def test_malformed_entries_do_not_count_and_break_nothing(entries: list[Entry], 
     assert len([event for event in state.events if event.type in TERMINAL]) == (state.terminal is not None)
     for event in state.events:
         for key in RELIED_ON.get(event.type, ()):
-            assert key in event.data
+            claimed = isinstance(event.data, Claim) and key == BODIES.get(event.type)
+            assert claimed or key in told(event.data)
 
 
 @pytest.mark.parametrize("data", [None, "x", 3, [], {}, {"topic": "T", "skill": "s"}, {**SUBMITTED, "deadline": "x"}])
@@ -434,3 +441,27 @@ def test_a_malformed_submitted_makes_no_call(data: Any) -> None:
 def test_an_accepted_without_attempt_or_token_owns_nothing(attempt: int, token: str) -> None:
     forged = Entry(0, "", 0, "accepted", attempt, token, {"worker": "w"})
     assert kinds(folded(forged, entry("completed", 1)).events) == ["submitted"]
+
+
+def test_large_data_counts_by_its_facts_and_is_handed_on_as_its_claim() -> None:
+    def claim(**facts: Any) -> Claim:
+        return Claim("a" * 64, 10**8, facts)
+
+    begun = {"key": "#1", "kind": "call", "digest": "d", "call": "call-child"}
+    state = folded(
+        entry("accepted", 1),
+        entry("step", 1, data=claim(**begun)),
+        entry("approval_required", 1, data=claim(question="q", text="Go on?")),
+        entry("completed", 1, data=claim()),
+    )
+    assert state.steps == {"#1": claim(**begun)}
+    assert state.children() == ["call-child"]
+    assert state.questions == {"q": "Go on?"}
+    assert state.terminal
+    assert state.terminal.data == claim()
+
+
+@pytest.mark.parametrize("kind", ["submitted", "accepted", "answered", "failed", "cancelled", "retrying", "progress"])
+def test_a_claim_where_the_fold_needs_the_data_does_not_count(kind: str) -> None:
+    claimed = entry(kind, 1, data=Claim("a" * 64, 1, data_of(kind, "x") if kind != "submitted" else SUBMITTED))
+    assert kind not in kinds(folded(entry("accepted", 1), claimed).events)[2:]

@@ -128,8 +128,12 @@ MUTANTS = {
     ),
     "the deadline is ignored by the broker": Mutant(
         f"{BROKER}/state.py",
-        '            if task.message.deadline <= self.now:\n                self._drop(task, "expired")\n            else:\n',
-        '            if False:\n                self._drop(task, "expired")\n            else:\n',
+        """            if task.message.deadline <= self.now:
+                self._drop(task, "expired")
+""",
+        """            if False:
+                self._drop(task, "expired")
+""",
         f"{PUBLISH}::test_a_task_is_not_handed_out_at_or_after_its_deadline",
     ),
     "the deadline is ignored by the fold": Mutant(

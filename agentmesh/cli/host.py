@@ -1,5 +1,6 @@
 """`agentmesh host`: host a folder for other processes."""
 
+import gc
 import os
 from pathlib import Path
 from typing import Annotated, Final
@@ -54,6 +55,8 @@ async def _host(folder: Path, durability: str, retention: str, idle: float) -> i
     start_logging(config.log_level)
     if os.environ.get(SABOTAGE):
         _sabotage()
+    gc.freeze()  # what is imported is never garbage, and a look at everything would hold the loop for long
+    gc.set_threshold(50_000, 50, 100)
     why = await serve(
         folder,
         SystemClock(),

@@ -65,15 +65,16 @@ class Bodies:
         """The body of a message that was received. Raises `PayloadCorrupt`, and what `Blobs.open` raises."""
         return await self.get(message.tenant, read_claim(message.blob)) if message.blob else message.body
 
-    def weighed(self, draft: Draft) -> Draft:
-        """The draft with its data encoded: inline, or as a parcel if it is large. Raises `PayloadCorrupt`,
-        `PayloadTooLarge`.
+    def weighed(self, draft: Draft, lease: "Lease | None" = None) -> Draft:
+        """The draft with its data encoded — ready to be appended, or as a parcel if it is large — and stamped with the
+        lease that it is written under. Raises `PayloadCorrupt`, `PayloadTooLarge`.
         """
         kind, data = draft.type, draft.data
+        attempt, token = (lease.attempt, lease.token) if lease else (draft.attempt, draft.token)
         raw = encode_data(kind, data)
         if len(raw) <= self.threshold:
-            return Draft(kind, msgspec.Raw(raw), draft.id, draft.attempt, draft.token)
-        return Draft(kind, self._parcel(kind, data, raw), draft.id, draft.attempt, draft.token)
+            return Draft(kind, msgspec.Raw(raw), draft.id, attempt, token)
+        return Draft(kind, self._parcel(kind, data, raw), draft.id, attempt, token)
 
     def _parcel(self, kind: str, data: Any, raw: bytes) -> Parcel | msgspec.Raw:
         self._check_size(f"The data of a {kind!r} entry", len(raw))
@@ -86,19 +87,19 @@ class Bodies:
         return Parcel(encode_data(kind, data[large]), facts)
 
     async def written(self, tenant: str, drafts: Iterable[Draft], lease: "Lease | None" = None) -> list[Draft]:
-        """The drafts as they are to be appended, stamped with the lease that they are written under. What is large is
-        stored when this returns. Raises as `weighed`, and what `Blobs.put` raises.
+        """The drafts as they are to be appended. What is large is stored when this returns. Raises as `weighed`, and
+        what `Blobs.put` raises.
         """
-        found = []
-        for draft in drafts:
-            ready = draft if type(draft.data) in (Parcel, msgspec.Raw) else self.weighed(draft)
-            data = ready.data
-            if type(data) is Parcel:
-                claim = await self.put(tenant, data.body)
-                data = Claim(claim.digest, claim.size, data.facts)
-            attempt, token = (lease.attempt, lease.token) if lease else (draft.attempt, draft.token)
-            found.append(Draft(draft.type, data, draft.id, attempt, token))
-        return found
+        weighed = [self.weighed(draft, lease) for draft in drafts]
+        return [draft if type(draft.data) is msgspec.Raw else await self.stored(tenant, draft) for draft in weighed]
+
+    async def stored(self, tenant: str, draft: Draft) -> Draft:
+        """A weighed draft as it is to be appended: a claim instead of a parcel. Raises what `Blobs.put` raises."""
+        parcel = draft.data
+        if type(parcel) is not Parcel:
+            return draft
+        claim = await self.put(tenant, parcel.body)
+        return msgspec.structs.replace(draft, data=Claim(claim.digest, claim.size, parcel.facts))
 
     async def resolved(self, tenant: str, read: Read) -> Read:
         """The entry or event with its data. Raises `PayloadCorrupt`, and what `Blobs.open` raises."""

@@ -13,6 +13,7 @@ _POLL: Final = 60.0
 _BATCHES: Final = 1000
 _BUFFER: Final = 2000
 _READ: Final = 500
+_PAUSE: Final = 1.0
 
 
 class Follower:
@@ -110,33 +111,52 @@ class Hub:
         else:
             self._followers[lite_topic] = [follower]
             self._positions[lite_topic] = after
-            await self._inbox.subscribe(lite_topic, after)
+            try:
+                await self._inbox.subscribe(lite_topic, after)
+            except BaseException:
+                self._forget(lite_topic, follower)
+                raise
         return follower
 
     async def leave(self, lite_topic: str, follower: Follower) -> None:
         """Follow no more; with its last follower the LiteTopic leaves the inbox."""
+        if self._forget(lite_topic, follower) and not self._ended:
+            await self._inbox.unsubscribe(lite_topic)
+
+    def _forget(self, lite_topic: str, follower: Follower) -> bool:
+        """Whether it was the last one there."""
         followers = self._followers.get(lite_topic, [])
         if follower in followers:
             followers.remove(follower)
-        if not followers and self._followers.pop(lite_topic, None) is not None:
-            del self._positions[lite_topic]
-            if not self._ended:
-                await self._inbox.unsubscribe(lite_topic)
+        if followers or self._followers.pop(lite_topic, None) is None:
+            return False
+        del self._positions[lite_topic]
+        return True
 
     async def run(self) -> None:
-        """Poll until cancelled, or until the broker is closed; then every follower fails."""
+        """Poll until cancelled; then every follower fails."""
         try:
             while True:
                 try:
                     await self._poll()
                 except BrokerUnavailable:
-                    await self._inbox.sync({})  # raises again if the broker is closed for good
-                    await sleep(self._clock, 1)
-                    await self._inbox.sync(self._positions)
+                    await sleep(self._clock, _PAUSE)
+                    await self._come_back()
         except MeshError as error:
             self._end(error)
         finally:
             self._end(BrokerUnavailable("The mesh is closed."))
+
+    async def _come_back(self) -> None:
+        """Subscribe anew, as soon as the broker is there again. Until then whoever follows fails, and may try again."""
+        while True:
+            try:
+                await self._inbox.sync(self._positions)
+            except BrokerUnavailable as error:
+                self._fail(error)
+                await sleep(self._clock, _PAUSE)
+            else:
+                return
 
     async def _poll(self) -> None:
         batches = await self._inbox.poll(_BATCHES, _POLL)
@@ -159,9 +179,15 @@ class Hub:
     def _end(self, error: MeshError) -> None:
         if not self._ended:
             self._ended = error
-            for followers in self._followers.values():
-                for follower in followers:
-                    follower.fail(error)
+            self._fail(error)
+
+    def _fail(self, error: MeshError) -> None:
+        """Let everybody go who follows now."""
+        everybody, self._followers = self._followers, {}
+        self._positions.clear()
+        for followers in everybody.values():
+            for follower in followers:
+                follower.fail(error)
 
 
 class Following:

@@ -197,7 +197,7 @@ class Worker:
             return _failed(InvalidInput(str(error)))
         result = skill.dump(await self._run(attempt, skill, skill.parse(value)))
         try:
-            return self._client.bodies.weighed(Draft("completed", {"result": result}))
+            return self._client.bodies.weighed(Draft("completed", {"result": result}), attempt.lease)
         except PayloadCorrupt as error:
             return _failed(InvalidOutput(str(error)))
 
@@ -253,8 +253,10 @@ class Worker:
         elif attempt.reason in ("cancelled", "deadline") or verdict is None:
             await broker.ack(lease)
         elif isinstance(verdict, Draft):
-            terminal = await self._client.bodies.written(attempt.message.tenant, [verdict], lease)
-            await broker.ack(lease, [Append(attempt.message.log, terminal)])
+            bodies = self._client.bodies
+            ready = bodies.weighed(verdict, lease) if isinstance(verdict.data, dict) else verdict
+            terminal = await bodies.stored(attempt.message.tenant, ready)
+            await broker.ack(lease, [Append(attempt.message.log, [terminal])])
         else:
             error, following = verdict
             if isinstance(following, Again):

@@ -15,7 +15,7 @@ from agentmesh.contracts import Log
 from agentmesh.errors import CallNotFound
 from agentmesh.fold import CallState
 from agentmesh.ids import LITE_TOPIC, kind_of, session_log
-from agentmesh.message import QUESTIONS, Entry, Event
+from agentmesh.message import QUESTIONS, Entry, Event, told
 
 _PAGE: Final = 1000
 
@@ -210,7 +210,7 @@ class _Log:
                 event.type,
                 _error(event.type, event.data),
                 not is_stored or event.offset in self.counted,
-                event.data,
+                told(event.data),
             )
             yield _order(event, self.depth), row
 
@@ -299,6 +299,7 @@ def _error(kind: str, data: Any) -> str:
 
 def _of(data: Any, name: str) -> Any:
     """What anybody may have written under that name; empty if it is not there."""
+    data = told(data)
     return data.get(name, "") if isinstance(data, Mapping) else ""
 
 

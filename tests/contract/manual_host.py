@@ -1,5 +1,5 @@
-"""Hosts whose clock is moved by hand, each in a process of its own: for each line `FOLDER NOW` on stdin a fork hosts that
-folder until it is killed; its pid is printed when it is up."""
+"""Hosts whose clock is moved by hand, each in a process of its own: for each line `FOLDER NOW` on stdin a fork hosts
+that folder until it is killed; its pid is printed when it is up."""
 
 import asyncio
 import os

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ async def test_a_path_too_long_for_a_socket_works_where_the_system_can(programs:
 
 
 async def test_and_is_refused_where_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_module.os.path, "isdir", lambda _: False)
+    monkeypatch.setattr("agentmesh.broker.local.folder.os.path.isdir", lambda _: False)
     with pytest.raises(BrokerUnavailable, match="too long a path for a socket"):
         Folder(tmp_path / ("deep" * 30)).listen()
 
@@ -131,12 +132,16 @@ async def test_the_host_is_in_a_session_of_its_own(programs: Programs, folder: P
     assert os.getsid(program.pid) == os.getsid(0)
 
 
+def _is_collected(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
 async def test_hosts_that_end_leave_no_zombies(programs: Programs, folder: Path) -> None:
     async with joined(folder, alone=False) as broker:
         for number in range(2):
             await broker.append("log-a", [Draft("data", number)])
             pid = await programs.killed_host()
-            await until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+            await until(partial(_is_collected, pid))
 
 
 async def test_the_log_of_hosts_does_not_grow_without_bound(programs: Programs, folder: Path) -> None:
@@ -153,7 +158,12 @@ async def test_of_many_that_could_start_a_host_one_does(folder: Path, monkeypatc
     from agentmesh.broker.local import spawn
 
     started: list[int] = []
-    monkeypatch.setattr(spawn.os, "posix_spawn", lambda *_, **__: started.append(1) or 0)
+
+    def start(*_: object, **__: object) -> int:
+        started.append(1)
+        return 0
+
+    monkeypatch.setattr("agentmesh.broker.local.spawn.os.posix_spawn", start)
     monkeypatch.setattr(Spawner, "_collect", lambda *_: None)
     monkeypatch.setattr(spawn, "_HANGS", 0.2)
     spawners = [Spawner(Folder(folder), ()) for _ in range(3)]
@@ -193,7 +203,7 @@ async def test_another_event_loop_of_the_process_is_refused(programs: Programs, 
             errors = []
             for attempt in (lambda: open_local(folder, SystemClock()), lambda: broker.append("log-a", [])):
                 try:
-                    asyncio.run(attempt())  # type: ignore[arg-type]
+                    asyncio.run(attempt())
                 except BrokerUnavailable as error:
                     errors.append(str(error))
             return errors

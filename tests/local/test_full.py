@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local.kit import TOPIC, joined
@@ -38,7 +39,12 @@ class Disk:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     found = Disk()
     sync = Store._sync_log
-    monkeypatch.setattr(Store, "_sync_log", lambda store: (found.sync(store), sync(store)))
+
+    def sync_late(store: Store) -> None:
+        found.sync(store)
+        sync(store)
+
+    monkeypatch.setattr(Store, "_sync_log", sync_late)
     return found
 
 
@@ -48,12 +54,12 @@ async def broker(request: pytest.FixtureRequest, folder: Path, disk: Disk) -> As
         async with joined(folder, durability="full") as opened:
             yield opened
         return
-    async with Hosting(folder, SystemClock(), full=True):  # here, so that the disk can be held back
-        async with joined(folder, alone=False) as opened:
-            yield opened
+    hosting = Hosting(folder, SystemClock(), full=True)  # here, so that the disk can be held back
+    async with hosting, joined(folder, alone=False) as opened:
+        yield opened
 
 
-async def nothing_comes(tasks: list["asyncio.Task[object]"]) -> None:
+async def nothing_comes(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     for _ in range(10):
         await settle(20)
         await asyncio.sleep(0.01)
@@ -65,7 +71,7 @@ async def test_nothing_is_told_before_the_disk_has_it(broker: LocalBroker, disk:
     await broker.declare(TOPIC, Delivery())
     inbox = broker.inbox("me")
     await inbox.subscribe("call-1", -1)
-    early = [
+    early: list[asyncio.Task[Any]] = [
         asyncio.create_task(inbox.poll(10, 20)),
         asyncio.create_task(broker.lease([TOPIC], 1, 20, worker="w")),
     ]

@@ -1,10 +1,6 @@
 """Who is there, seen from other processes, and across the death of a host."""
 
-from local.kit import Programs, until
-
-
-async def started(programs: Programs, count: int) -> list[object]:
-    return [await programs.start(alone=False) for _ in range(count)]
+from local.kit import Program, Programs, until
 
 
 async def test_registrations_are_seen_by_others_and_each_change_is_told_once(programs: Programs) -> None:
@@ -31,16 +27,16 @@ async def test_registrations_are_seen_by_others_and_each_change_is_told_once(pro
     assert len(await watcher.do("changes")) == 5
 
 
-async def _equal(watcher: object, expected: list[list[str]]) -> bool:
-    return await watcher.do("changes") == expected  # type: ignore[attr-defined,no-any-return]
+async def _equal(watcher: Program, expected: list[list[str]]) -> bool:
+    return await watcher.do("changes") == expected  # type: ignore[no-any-return]
 
 
-async def _last(watcher: object, expected: list[str]) -> bool:
-    return (await watcher.do("changes"))[-1] == expected  # type: ignore[attr-defined,no-any-return]
+async def _last(watcher: Program, expected: list[str]) -> bool:
+    return (await watcher.do("changes"))[-1] == expected  # type: ignore[no-any-return]
 
 
-async def _alive(watcher: object, expected: list[str]) -> bool:
-    return await watcher.do("alive") == expected  # type: ignore[attr-defined,no-any-return]
+async def _alive(watcher: Program, expected: list[str]) -> bool:
+    return await watcher.do("alive") == expected  # type: ignore[no-any-return]
 
 
 async def test_the_death_of_a_host_takes_nobody_offline(programs: Programs) -> None:
@@ -69,21 +65,3 @@ async def test_a_program_that_hosted_alone_is_online_for_the_first_newcomer(prog
     await two.do("register", "BTask")
     await until(lambda: _last(one, ["online", "BTask"]))
     assert await one.do("changes") == [["online", "ATask"], ["online", "BTask"]]
-
-
-async def test_a_program_that_was_offline_for_its_silence_comes_back(programs: Programs, folder: object) -> None:
-    """Its machine slept, or it was stopped: its next sign of life is enough."""
-    one, other = [await programs.start(alone=False) for _ in range(2)]
-    await one.do("register", "ATask")
-    await other.do("begin", "watch")
-    await until(lambda: _alive(other, ["ATask"]))
-    await until(lambda: _silent(other), 25)
-    await one.do("renew")
-    assert await other.do("alive") == ["ATask"]
-    await until(lambda: _last(other, ["online", "ATask"]))
-    assert [kind for kind, _ in await other.do("changes")] == ["online", "offline", "online"]
-
-
-async def _silent(other: object) -> bool:
-    await other.do("renew")  # type: ignore[attr-defined]
-    return await _last(other, ["offline", "ATask"])

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local.kit import TOPIC, Programs, joined, until
@@ -54,7 +55,7 @@ async def test_rubbish_is_cut_off_and_harms_nobody(broker: LocalBroker, folder: 
     await broker.append("log-a", [Draft("data", 1)])
 
 
-STRANGE = {
+STRANGE: dict[str, tuple[list[Any], str]] = {
     "an unknown operation": (["explode", []], "knows no 'explode'"),
     "wrong types": (["append", [1, 2, 3]], "Arguments that are none"),
     "too few": (["publish", []], "Arguments that are none"),

@@ -84,6 +84,23 @@ async def test_an_instance_that_falls_silent_is_gone_after_15_seconds(url: str) 
         assert ("SilentTask", "1") not in await alive(mesh)
 
 
+async def test_an_instance_that_wakes_is_there_again(url: str) -> None:
+    """Its machine slept, or it was stopped: its next sign of life is enough."""
+    clock = ManualClock()
+    async with Mesh(url, clock=clock, drain=0) as mesh:
+        await mesh.serve(GreetAgent())
+        card = (await mesh.registry.get(TOPIC)).card
+        await mesh.registry.register(Registration("SleepTask", "1", card, "elsewhere"))
+        await clock.advance(20)
+        assert await alive(mesh) == [(TOPIC, "1.9.0")]
+        await mesh.registry.renew("elsewhere")
+        assert ("SleepTask", "1") in await alive(mesh)
+        await clock.advance(20)
+        await mesh.registry.remove("SleepTask", "elsewhere")
+        await mesh.registry.renew("elsewhere")
+        assert await alive(mesh) == [(TOPIC, "1.9.0")]
+
+
 async def test_two_agents_with_different_cards_cannot_claim_one_topic_and_version(url: str) -> None:
     async with Mesh(url) as mesh:
         await mesh.serve(GreetAgent())

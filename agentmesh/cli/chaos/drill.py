@@ -34,7 +34,7 @@ _STEP: Final = 0.05
 _BACK: Final = 0.02
 _SETTLE: Final = 0.3
 _REST: Final = 1.0
-_HOST_REST: Final = 0.5
+_HOST_REST: Final = 1.0
 _WARM: Final = 10.0
 _WARM_CALLS: Final = 20
 
@@ -88,6 +88,7 @@ class Drill:
         self._rests: dict[str, float] = {}
         self._numbers: dict[str, int] = {}
         self._draining = False
+        self._ends = 0.0
         self._found = asyncio.Event()
         self._effects = Effects(place.effects, "drill", 0)
 
@@ -173,14 +174,19 @@ class Drill:
         options = self._options
         plan = make_plan(options.seed, options.seconds, options.names, options.like or options.sabotage)
         began = monotonic()
+        self._ends = began + options.seconds
         async with asyncio.TaskGroup() as group:
             watch = group.create_task(self._watch(began))
             for fault in plan:
                 await self._until(began + fault.at)
                 if not self._found.is_set():
                     group.create_task(self._carry_out(fault))
-            await self._until(began + options.seconds)
+            await self._until(self._ends)
             watch.cancel()
+
+    def _is_over(self) -> bool:
+        """Whether nothing is to be hurt any more: its time is over, or enough was found."""
+        return self._found.is_set() or monotonic() > self._ends
 
     async def _until(self, when: float) -> None:
         """Wait for that time; not if something was found."""
@@ -219,8 +225,8 @@ class Drill:
     async def _carry_out(self, fault: Fault) -> None:
         if fault.target == "host":
             async with self._hosting:
-                done = not self._found.is_set() and await self._hurt_host(fault)
-                await asyncio.sleep(_HOST_REST)
+                done = not self._is_over() and await self._hurt_host(fault)
+                await self._until(monotonic() + _HOST_REST)
         else:
             done = await self._hurt_process(fault)
         if done and fault.kind != "kill":

@@ -19,15 +19,15 @@ _FREEZE: Final = (5.5, 6.5)
 """For a host, long is what its clients do not put up with."""
 
 _DECK: Final[Mapping[Card, int]] = {
-    ("kill", "worker", ""): 8,
-    ("kill", "caller", ""): 4,
+    ("kill", "worker", ""): 9,
+    ("kill", "caller", ""): 5,
     ("kill", "supervisor", ""): 4,
-    ("kill", "host", ""): 4,
+    ("kill", "host", ""): 3,
     ("stop", "worker", "short"): 1,
     ("stop", "worker", "long"): 2,
     ("stop", "caller", "short"): 1,
     ("stop", "supervisor", "long"): 1,
-    ("stop", "host", "short"): 2,
+    ("stop", "host", "short"): 1,
     ("cut", "worker", ""): 2,
     ("cut", "caller", ""): 2,
     ("cut", "supervisor", ""): 1,

@@ -81,6 +81,14 @@ async def leased(broker: Broker, worker: str = "worker-1", topic: str = TOPIC) -
     return lease
 
 
+async def all_leased(broker: Broker, worker: str = "worker-1", topic: str = TOPIC) -> list[Lease]:
+    """Every task of the topic that there is now, in as many transactions as it takes."""
+    leases: list[Lease] = []
+    while found := await broker.lease([topic], 10_000, 0, worker=worker):
+        leases += found
+    return leases
+
+
 def said(lease: Lease, kind: str, data: Any = None, **fields: Any) -> Draft:
     """A worker's entry under its lease."""
     return Draft(kind, {} if data is None else data, attempt=lease.attempt, token=lease.token, **fields)

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from contract.kit import CANCELLED, TOPIC, Backend, completed, counts, leased, published, types
+from contract.kit import CANCELLED, TOPIC, Backend, all_leased, completed, counts, leased, published, types
 
 from agentmesh.contracts import Broker, Delivery
 from agentmesh.errors import BrokerUnavailable, LeaseLost, PayloadCorrupt, TopicNotFound
@@ -266,7 +266,7 @@ async def test_a_lease_is_over_for_everybody_when_it_expires_and_not_before(back
 
 async def test_many_tasks_are_handed_out_in_transactions_of_bounded_size(backend: Backend, broker: Broker) -> None:
     await asyncio.gather(*(published(broker) for _ in range(2500)))
-    leases = [lease for _ in range(3) for lease in await broker.lease([TOPIC], 2500, 0, worker="w")]
+    leases = await all_leased(broker)
     assert len({lease.message.id for lease in leases}) == len(leases) == 2500
     assert await counts(broker) == (0, 2500, 0)
 

@@ -22,7 +22,9 @@ from agentmesh.ids import new_token
 from agentmesh.message import Draft, Message, encode_message
 from agentmesh.scheduling.retry import Dead, after_lost
 
-MAX_ROWS: Final = 2000
+MAX_ROWS: Final = 400
+"""What a transaction holds unless one operation alone is larger: about 5 ms of the loop, with what goes before it."""
+
 MAX_BYTES: Final = 1_000_000
 
 

@@ -1,8 +1,10 @@
 """What all tests share: property tests find the same examples on every machine."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -16,3 +18,11 @@ os.environ["WEATHER_SOURCE"] = "climate"  # the agents of this repository ask no
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(flag): a contract test of something that not every backend gives")
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """What a test configures of logging is not the next one's."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()

@@ -418,6 +418,6 @@ def test_tenants_and_versions_that_are_gone_leave_nothing_behind() -> None:
         for number in range(1, 5000):
             waiting.add(number, number, f"tenant-{number}", number % 10, f"1.0.{number}")
             assert waiting.take((f"1.0.{number}",), number) == number
-        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000  # kept, they would be 10 MB
     finally:
         tracemalloc.stop()

@@ -142,7 +142,9 @@ async def test_large_bodies_without_owner_and_owners_without_body_are_told(tmp_p
     )
     health = survey(tmp_path / "mesh.db", clock.now()).health()
     assert (health.facts["blobs"], health.facts["blob bytes"]) == (3, 157)
-    missing, unowned = health.problems
+    missing, unowned, gone = health.problems
+    assert gone.startswith("3 large bodies are missing: going, mine, nobodys.")
+    assert (health.facts["blob files"], health.facts["blob files without owner"]) == (0, 0)
     assert missing.startswith("Large bodies that are referred to and not known: lost.")
     assert unowned.startswith("Large bodies that nobody refers to, and that are kept: nobodys.")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from agentmesh.broker.embedded.store import SCHEMA_VERSION, SQL
 from agentmesh.broker.process import is_dead, pid_of
 from agentmesh.contracts import Health
-from agentmesh.errors import PayloadCorrupt
+from agentmesh.errors import MeshError, PayloadCorrupt
 from agentmesh.message import decode_message
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def survey(path: Path, now: int, patience: float = PATIENCE) -> Survey:
         looks.at("dead letters", lambda: _dead(db, found))
         looks.at("logs of tasks", lambda: _logs_of_tasks(db, found))
         looks.at("LiteTopics", lambda: _lite_topics(db, found))
-        looks.at("blobs", lambda: _blobs(db, found))
+        looks.at("blobs", lambda: _blobs(db, path, found))
     return found
 
 
@@ -266,7 +266,7 @@ _UNOWNED: Final = """
 """
 
 
-def _blobs(db: sqlite3.Connection, found: Survey) -> None:
+def _blobs(db: sqlite3.Connection, path: Path, found: Survey) -> None:
     if found.facts["schema"] != SCHEMA_VERSION:
         return
     count, size = db.execute("select count(*), coalesce(sum(size), 0) from blob").fetchone()
@@ -277,6 +277,23 @@ def _blobs(db: sqlite3.Connection, found: Survey) -> None:
     if unowned := [row[0] for row in db.execute(_UNOWNED)]:
         text = f"Large bodies that nobody refers to, and that are kept: {_some(unowned)}."
         found.problems.append(Problem(text, "They only take room: nothing has to be done."))
+    _blob_files(path.parent, dict(db.execute("select digest, size from blob")), found)
+
+
+def _blob_files(folder: Path, known: dict[str, int], found: Survey) -> None:
+    """What lies in the blob store, beside what the rows know."""
+    from agentmesh.broker.blobs.place import LocalBlobs
+    from agentmesh.broker.blobs.survey import survey as survey_blobs
+
+    try:
+        files = survey_blobs(LocalBlobs(folder), known)
+    except MeshError as error:
+        found.problems.append(Problem(str(error), "Large bodies cannot be looked at until then."))
+        return
+    found.facts |= {"blob files": files.count, "blob files without owner": files.strangers}
+    for problem in files.problems():
+        text, _, fix = problem.partition(". ")
+        found.problems.append(Problem(text + ".", fix))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -377,3 +377,14 @@ async def test_a_long_log_comes_in_several_batches(broker: Broker) -> None:
         got += texts(batches[0].entries)
         await inbox.commit(last(batches))
     assert got == list(range(1000))
+
+
+async def test_a_set_too_large_for_one_slice_is_synced_all_the_same(broker: Broker) -> None:
+    names = [f"call-{number:05}" for number in range(20_000)]
+    await broker.append(names[-1], [note(0)])
+    inbox = broker.inbox("me")
+    await inbox.sync(dict.fromkeys(names))
+    assert seen(await inbox.poll(10, 0)) == {names[-1]: [0]}
+    await inbox.sync({})
+    await broker.append(names[0], [note(1)])
+    assert list(await inbox.poll(10, 0)) == []

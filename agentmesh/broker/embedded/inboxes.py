@@ -7,7 +7,7 @@ import asyncio
 import time
 from asyncio import Future
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain, islice
 from typing import Any, Final
@@ -323,6 +323,12 @@ def _slices(items: Iterable[str], size: int) -> Iterator[list[str]]:
         yield part
 
 
+def _go_on(steps: Iterator[None]) -> bool:
+    """Take steps for as long as a sync may hold the loop. Whether that was to their end."""
+    until = time.perf_counter() + _TURN
+    return all(time.perf_counter() <= until for _ in steps)
+
+
 class EmbeddedInbox:
     """One client's `Inbox`; `raw`: its batches hold rows of the store, for whoever passes them on."""
 
@@ -340,15 +346,24 @@ class EmbeddedInbox:
         self._inboxes.unsubscribe(self._client(), check_lite_topic(lite_topic))
 
     async def sync(self, interests: Mapping[str, int | None]) -> None:
+        rest = self.begin_sync(interests)
+        if rest:
+            await rest
+
+    def begin_sync(self, interests: Mapping[str, int | None]) -> Coroutine[Any, Any, None] | None:
+        """Begin `sync` here and now; what is left of it, if that would hold the loop."""
         client = self._client()
-        turn = time.perf_counter()
-        with closing(self._inboxes.sync(client, dict(interests))) as steps:  # a copy: the caller's may change meanwhile
-            for _ in steps:
-                if time.perf_counter() - turn > _TURN:
-                    await asyncio.sleep(0)
-                    self._turns.check_open()
-                    client.seen = self._now()
-                    turn = time.perf_counter()
+        steps = self._inboxes.sync(client, dict(interests))  # a copy: the caller's may change meanwhile
+        return None if _go_on(steps) else self._sync_on(client, steps)
+
+    async def _sync_on(self, client: Client, steps: Generator[None, None, None]) -> None:
+        with closing(steps):
+            there = False
+            while not there:
+                await asyncio.sleep(0)
+                self._turns.check_open()
+                client.seen = self._now()
+                there = _go_on(steps)
 
     async def poll(self, limit: int, wait: float) -> Sequence[Batch]:
         client = self._client()

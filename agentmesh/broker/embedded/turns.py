@@ -31,6 +31,29 @@ _RELIEF: Final = 1000
 _PAUSE: Final = 1000
 
 
+class Waits:
+    """Those who wait until one moment (ms), with what they get then."""
+
+    __slots__ = ("_all", "_timer", "_when", "otherwise")
+
+    def __init__(self, clock: Clock, when: int, everything: dict[int, "Waits"]) -> None:
+        self.otherwise: dict[Waiter, Any] = {}
+        self._all = everything
+        self._when = when
+        self._timer = clock.call_at(when, self._over)
+
+    def leave(self, future: Waiter) -> None:
+        """It waits no more; the last one stops the timer."""
+        if self.otherwise.pop(future, self) is not self and not self.otherwise:
+            self._timer.cancel()
+            self._all.pop(self._when, None)
+
+    def _over(self) -> None:
+        self._all.pop(self._when, None)
+        for future, otherwise in list(self.otherwise.items()):
+            resolve(future, otherwise)
+
+
 class Turns:
     """The turns of one event loop over one `State`. `tell` is called after each commit, before the state settles;
     `upkeep` within a turn, a minute after the opening, then after so many milliseconds as it returns.
@@ -66,6 +89,7 @@ class Turns:
         self._timer_at = 0
         self._failing = False
         self._unread = ""
+        self._waits: dict[int, Waits] = {}
         self._closing = False
         self._synced: Callable[[], None] | None = None
         self._schedule()
@@ -120,11 +144,15 @@ class Turns:
         """The future's result, or `otherwise` after `wait` seconds of the clock."""
         if wait <= 0 and not future.done():
             return otherwise
-        timer = self._clock.call_at(self._clock.now() + round(wait * 1000), lambda: resolve(future, otherwise))
+        when = self._clock.now() + round(wait * 1000)
+        waiting = self._waits.get(when)
+        if waiting is None:  # those that wait until the same moment share a timer
+            waiting = self._waits[when] = Waits(self._clock, when, self._waits)
+        waiting.otherwise[future] = otherwise
         try:
             return await future
         finally:
-            timer.cancel()
+            waiting.leave(future)
 
     def arm(self) -> None:
         """Come back when something falls due; after a failed commit, in a second."""

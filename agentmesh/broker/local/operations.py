@@ -212,13 +212,11 @@ class Operations:
         session.answer(number, _at_once(self._inbox(session, client).unsubscribe(name)))
 
     def sync(self, session: Session, number: int, client: str, interests: dict[str, int | None]) -> None:
-        work = self._inbox(session, client).sync(interests)
-        try:
-            work.send(None)  # it begins now: what is asked for next comes after it
-        except StopIteration:
-            session.answer(number, None)
+        rest = self._inbox(session, client).begin_sync(interests)  # now: what is asked for next comes after it
+        if rest:
+            self._host.begin(session, number, rest)
         else:
-            self._host.begin(session, number, work)
+            session.answer(number, None)
 
     def poll(self, session: Session, number: int, client: str, limit: int, wait: float) -> None:
         self._host.begin(session, number, self._poll(session, client, limit, wait))

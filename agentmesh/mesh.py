@@ -182,7 +182,7 @@ class Mesh:
         gives the same call. `delay` holds it back (seconds); `deadline` bounds the whole call (seconds from now, or an
         aware datetime; default 24 h). `priority` is 0 to 9, 9 first. Raises `TopicNotFound`, `SkillNotFound`,
         `Conflict` for a `key` that was used with another input, `Unauthorized` for another tenant than the mesh's,
-        `PayloadCorrupt` for an input that is not JSON data.
+        `QuotaExceeded` beyond a quota of the topic or tenant, `PayloadCorrupt` for an input that is not JSON data.
         """
         return await self._open_client().start(
             topic,

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 BROKER = "agentmesh/broker/embedded"
 ENDS, LOG = "tests/contract/test_queue_ends.py", "tests/contract/test_log.py"

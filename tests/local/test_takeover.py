@@ -11,6 +11,7 @@ import pytest
 from local.kit import TOPIC, Program, Programs, joined, until
 
 from agentmesh.broker.local import LocalBroker
+from agentmesh.broker.local.folder import Folder
 from agentmesh.message import Draft
 
 
@@ -42,7 +43,8 @@ async def test_kills_of_the_host_under_traffic_lose_nothing_and_double_nothing(p
 
 
 def _is_replaced(programs: Programs, pid: int) -> bool:
-    return programs.host_kind() == "child" and programs.host() != pid
+    holder = Folder(programs.folder).holder()  # read once: the next one may just be writing its name
+    return holder is not None and holder.kind == "child" and holder.pid != pid
 
 
 async def _publish(caller: Program, calls: list[str]) -> list[bool]:

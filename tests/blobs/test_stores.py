@@ -88,10 +88,10 @@ def test_what_was_put_again_is_spared(blobs: Blobs, now: int) -> None:
     assert read(blobs, digest) == BODY
 
 
+@pytest.mark.parametrize("kind", ["folder", "file URL", "fsspec"], indirect=True)  # those that have files
 @pytest.mark.parametrize("damage", [b"", BODY[:-1], BODY + b"x"])
 def test_putting_again_mends_what_was_cut_or_grew(kind: Kind, now: int, damage: bytes) -> None:
-    if not kind.file:
-        pytest.skip("it has no files")
+    assert kind.file
     digest = put(kind.blobs, BODY, now)
     kind.file(digest).write_bytes(damage)
     assert put(kind.blobs, BODY, now) == digest

@@ -10,6 +10,7 @@ It is one pure function of (entries, now), the same for every backend, reader an
    none.
 5. The first terminal that counts ends it. Whatever follows is kept in the log and never shown.
 6. `timed_out` is derived: nothing counts after the deadline, and once it has passed the call has timed out.
+7. `returned` is a note of the broker's to itself where it has no transactions: nobody is shown it.
 
 Anybody may append: an entry whose data has not the shape of its type does not count either. The fold reads no blobs: of
 data that lies in the blob store it knows the facts in its claim, and hands the claim on.
@@ -24,6 +25,7 @@ _VOIDED_BY_A_NEW_OWNER: Final = frozenset({"delta", "artifact", "progress"})
 _WITHOUT_TOKEN: Final = frozenset({"answered", "cancelled", "dead_lettered"})
 _NEVER: Final = frozenset({"submitted", "timed_out"})
 _TERMINAL_ENTRIES: Final = TERMINAL - {"timed_out"}
+_NOTES: Final = frozenset({"returned"})
 
 _SHAPES: Final[dict[str, dict[str, type]]] = {
     "submitted": {"topic": str, "skill": str, "deadline": int},
@@ -88,6 +90,8 @@ class CallState:
         if entry.id in self._seen or not self._counts(entry):
             return None
         self._seen.add(entry.id)
+        if entry.type in _NOTES:
+            return None
         event = Event(entry.offset, entry.type, entry.attempt, entry.time, entry.data)
         self._apply(entry, event)
         self.events.append(event)

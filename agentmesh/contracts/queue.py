@@ -60,6 +60,9 @@ class Delivery(msgspec.Struct, frozen=True):
     `concurrency`: handlers at once in one worker. `timeout`: of one attempt, waiting in `ctx.call` and `ctx.ask` not
     counted (0: none). `lease`: how long a silent worker keeps a task. `rate`: how many tasks begin in a time, over all
     workers. `aging`: a waiting task gains one level of priority in this time (0: never).
+
+    `priority` and `isolate` are for brokers that order tasks by nothing but age unless they are told: tasks of higher
+    priority go first; every tenant's wait in a lane of their own. Embedded brokers do both anyway.
     """
 
     concurrency: int = 8
@@ -69,6 +72,8 @@ class Delivery(msgspec.Struct, frozen=True):
     rate: Rate | None = None
     quota: Quota = Quota()
     aging: float = 60.0
+    priority: bool = False
+    isolate: Literal["", "tenant"] = ""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -93,7 +98,7 @@ class Append(msgspec.Struct, frozen=True):
 
 class TopicStats(msgspec.Struct, frozen=True):
     """`waiting` (delayed ones too), `running` and `dead` messages; `oldest` is since when (ms) the one waits that has
-    waited longest, of those that a worker may have now.
+    waited longest, of those that a worker may have now. `delivery` is how the topic delivers, where the broker tells it.
     """
 
     topic: str
@@ -101,6 +106,7 @@ class TopicStats(msgspec.Struct, frozen=True):
     running: int
     dead: int
     oldest: int | None
+    delivery: Delivery | None = None
 
 
 class Stored(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from contract.across import HostProcess
+from contract.cluster import FOLDER, Cluster
 from contract.kit import Backend
 
 from agentmesh.broker.local import open_local
@@ -37,7 +38,15 @@ def _across(folder: Path) -> Backend:
     return Backend(host.clock, lambda: host.open(alone=False), host.stop)
 
 
+def _rocketmq(folder: Path) -> Backend:
+    """The servers are RocketMQ's; `tests/cluster/run.py` starts them."""
+    cluster = Cluster()
+    return Backend(cluster.clock, cluster.open, transactions=False, expect=False)
+
+
 BACKENDS = {"memory": _memory, "local": _local, "across": _across}
+if FOLDER:
+    BACKENDS["rocketmq"] = _rocketmq
 
 
 @pytest.fixture(params=BACKENDS)

@@ -1,0 +1,115 @@
+"""What wakes an inbox: for each kind of LiteTopic a client of RocketMQ, in a group of its own."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+from agentmesh.broker.rocketmq.client import Connection, LiteConsumer, Received
+from agentmesh.broker.rocketmq.names import OTHER, TTL, Names
+from agentmesh.broker.rocketmq.remoting import Remoting
+from agentmesh.errors import MeshError
+from agentmesh.ids import kind_of
+from agentmesh.log import get_logger
+
+_POLL: Final = 5.0
+_HIDDEN: Final = 30.0
+_BATCH: Final = 32
+_PAUSE: Final = 0.5
+
+Told = Callable[[Received], None]
+
+
+class Wakes:
+    """`told` gets every message of a LiteTopic that is subscribed, at least once as long as nothing fails; `failed` is
+    called with a kind whose wake-ups may have been lost.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        remoting: Remoting,
+        names: Names,
+        client: str,
+        told: Told,
+        failed: Callable[[str], None],
+    ) -> None:
+        self._connection = connection
+        self._remoting = remoting
+        self._names = names
+        self._client = client
+        self._told = told
+        self._failed = failed
+        self._consumers: dict[str, LiteConsumer] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._acks: set[asyncio.Task[None]] = set()
+        self._opening = asyncio.Lock()
+
+    async def subscribe(self, name: str) -> None:
+        """Return once the broker knows."""
+        await (await self._consumer(kind(name))).subscribe(name)
+
+    async def unsubscribe(self, name: str) -> None:
+        consumer = self._consumers.get(kind(name))
+        if consumer:
+            await consumer.unsubscribe(name)
+
+    async def again(self, name: str) -> None:
+        """A wake-up was lost: subscribe anew."""
+        consumer = self._consumers.get(kind(name))
+        if consumer:
+            await consumer.resubscribe(name)
+
+    async def close(self) -> None:
+        """The broker forgets the client, and its groups."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for name, consumer in self._consumers.items():
+            with contextlib.suppress(MeshError):
+                await consumer.close(hurry=True)
+                await self._remoting.delete_group(self._names.waking(self._client, name))
+        self._consumers.clear()
+
+    async def _consumer(self, name: str) -> LiteConsumer:
+        async with self._opening:
+            consumer = self._consumers.get(name)
+            if consumer is None:
+                parent, group = self._names.parent_of(name), self._names.waking(self._client, name)
+                await self._remoting.create_group(group, lite_parent=parent)
+                consumer = LiteConsumer(self._connection, group, parent)
+                await consumer.start()
+                self._consumers[name] = consumer
+                self._tasks.append(asyncio.create_task(self._listen(name, consumer)))
+            return consumer
+
+    async def _listen(self, name: str, consumer: LiteConsumer) -> None:
+        while True:
+            try:
+                found = await consumer.receive(_BATCH, _HIDDEN, _POLL)
+            except MeshError as error:
+                get_logger().warning("wake-ups may be late", kind=name, error=str(error))
+                self._failed(name)
+                await asyncio.sleep(_PAUSE)
+                continue
+            if found:
+                self._acknowledge(consumer, found)
+                for each in found:
+                    self._told(each)
+
+    def _acknowledge(self, consumer: LiteConsumer, found: list[Received]) -> None:
+        """How far anybody has read is not RocketMQ's affair."""
+
+        async def acknowledge() -> None:
+            with contextlib.suppress(MeshError):  # then they come again, and are known
+                await consumer.ack(found)
+
+        task = asyncio.create_task(acknowledge())
+        self._acks.add(task)
+        task.add_done_callback(self._acks.discard)
+
+
+def kind(name: str) -> str:
+    """Of the parent topic of this LiteTopic."""
+    found = kind_of(name)
+    return found if found in TTL else OTHER

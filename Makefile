@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GOAL ?= 帮我做一个下周三到下周日杭州周边自驾游方案
 
-.PHONY: help setup demo test test-fast check format docs lock bench clean
+.PHONY: help setup demo test test-fast cluster-up cluster-down test-cluster check format docs lock bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -32,6 +32,15 @@ test: check ## everything that CI runs
 test-fast: check ## the same without the slow ones, within three minutes
 	@echo "Running the fast tests"
 	@$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+cluster-up: setup ## RocketMQ and Nacos on loopback (needs Java 17, Maven and cargo)
+	@$(BIN)/python -m deploy.cluster up
+
+cluster-down: setup ## stop them and remove what they stored
+	@$(BIN)/python -m deploy.cluster down
+
+test-cluster: setup ## the contract, the registry and the main job over real servers, which it starts and stops
+	@$(BIN)/python tests/cluster/run.py
 
 check: setup ## lint, types, layers
 	@echo "Checking style, types and layers"

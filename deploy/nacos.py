@@ -51,7 +51,7 @@ class NacosServer:
 
     def __init__(self, folder: Path, port: int = 0, auth: bool = False) -> None:
         self.folder = folder.absolute()
-        self.port = port or _free_block()
+        self.port = port or free_block()
         self._auth = auth
 
     @property
@@ -124,7 +124,8 @@ class NacosServer:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except (OSError, ValueError, IndexError):
             return None
-        return pid if str(self.folder).encode() in command and state != "Z" else None
+        ours = not command or str(self.folder).encode() in command  # empty: it begins, or ends
+        return pid if ours and state != "Z" else None
 
     def log(self) -> str:
         """The end of what it printed."""
@@ -205,7 +206,7 @@ def _reap() -> None:
     _children[:] = [child for child in _children if child.poll() is None]
 
 
-def _free_block() -> int:
+def free_block() -> int:
     """A port that is free together with its gRPC and console ports."""
     for port in range(21_000 + os.getpid() % 900, 29_000):
         if all(_is_free(each) for each in (port, port + _GRPC, port + _CONSOLE)):

@@ -93,7 +93,8 @@ class RocketMQ:
     """A cluster in `folder`. Without `first_port` it has the usual ports: 9876, 10911, 8080 and 8081.
 
     `acl` demands signatures (`USER`, `PASSWORD` may do everything). `settings` are lines for broker.conf that override
-    ours. `mode` is the proxy's; `lite` says whether the broker has LiteTopics: what is wrong on purpose is for tests. `environment` is added to the processes' own.
+    ours. `mode` is the proxy's; `lite` says whether the broker has LiteTopics: what is wrong on purpose is for tests.
+    `environment` is what a part gets besides ours.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class RocketMQ:
         events: int = 100_000,
         flush: Literal["ASYNC_FLUSH", "SYNC_FLUSH"] = "ASYNC_FLUSH",
         tls: tuple[Path, Path] | None = None,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[Part, Mapping[str, str]] | None = None,
     ) -> None:
         self.folder = folder.absolute()
         ports = (
@@ -259,9 +260,8 @@ class RocketMQ:
         }[part]
         if part == "proxy" and self._mode == "local":
             arguments += ["-bc", str(self.folder / "conf" / "broker.conf")]
-        environment = {**os.environ, "ROCKETMQ_HOME": str(self.folder), "RMQ_PROXY_HOME": str(self.folder)} | (
-            self._environment
-        )
+        homes = {"ROCKETMQ_HOME": str(self.folder), "RMQ_PROXY_HOME": str(self.folder)}
+        environment = {**os.environ, **homes, **self._environment.get(part, {})}
         path = self.folder / "out" / f"{part}.log"
         with path.open("wb") as log:
             process = subprocess.Popen(

@@ -98,7 +98,7 @@ class Append(msgspec.Struct, frozen=True):
 
 class TopicStats(msgspec.Struct, frozen=True):
     """`waiting` (delayed ones too), `running` and `dead` messages; `oldest` is since when (ms) the one waits that has
-    waited longest, of those that a worker may have now. `delivery` is how the topic delivers, where the broker tells it.
+    waited longest, of those that a worker may have now. `delivery` is how the topic delivers, if the broker tells it.
     """
 
     topic: str

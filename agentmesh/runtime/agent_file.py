@@ -126,6 +126,12 @@ class DeliveryPart(_Part):
     aging: Duration | None = Field(
         None, description="A task that waits gains a level of priority in this time (0: never; default 60s)."
     )
+    priority: bool | None = Field(
+        None, description="On rocketmq://: hand tasks out by priority, not only by age. Other meshes always do."
+    )
+    isolate: Literal["tenant"] | None = Field(
+        None, description="On rocketmq://: a lane for each tenant, served in turns. Other meshes always serve in turns."
+    )
 
 
 class SkillPart(_Part):

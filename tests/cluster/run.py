@@ -1,4 +1,7 @@
-"""Start a cluster whose clock the tests can move, run pytest against it, and stop it: `python tests/cluster/run.py …`."""
+"""Start clusters whose clocks the tests can move, one for each worker of pytest, run it, and stop them.
+
+python tests/cluster/run.py [--workers 2] [--folder DIR] [arguments of pytest]
+"""
 
 import argparse
 import os
@@ -9,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
+SUITE = ("-q", "-m", "cluster")
 sys.path.insert(0, str(ROOT))
 
 from deploy.rocketmq import RocketMQ, free_ports  # noqa: E402
@@ -28,7 +32,8 @@ def build_clock(folder: Path) -> Path:
 def start(folder: Path, first_port: int) -> RocketMQ:
     """The servers, with the file `clock` (nanoseconds to add) and `url`."""
     (folder / "clock").write_bytes(bytes(8))
-    environment = {"LD_PRELOAD": str(build_clock(folder)), "SHIFTED_CLOCK": str(folder / "clock")}
+    shifted = {"LD_PRELOAD": str(build_clock(folder)), "SHIFTED_CLOCK": str(folder / "clock")}
+    environment = {"broker": shifted, "proxy": shifted}  # to the name server, a broker would look dead after a jump
     servers = RocketMQ(folder / "rocketmq", first_port=first_port, environment=environment)
     servers.start()
     (folder / "url").write_text(servers.url)
@@ -37,21 +42,25 @@ def start(folder: Path, first_port: int) -> RocketMQ:
 
 def main() -> int:
     """The exit code of pytest."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, help="use the cluster that was left there, or leave one there")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="use the clusters that were left there, or leave them there")
     options, arguments = parser.parse_known_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="agentmesh-cluster-"))
-    folder.mkdir(exist_ok=True)
-    if options.folder and (folder / "url").exists():
-        servers = None
-    else:
-        servers = start(folder, free_ports(10))
+    started: list[RocketMQ] = []
     environment = {**os.environ, "AGENTMESH_TEST_CLUSTER": str(folder)}
+    command = [sys.executable, "-m", "pytest", "-n", str(options.workers), *(arguments or SUITE)]
     try:
-        return subprocess.run([sys.executable, "-m", "pytest", *arguments], env=environment, cwd=ROOT).returncode
+        for number in range(options.workers):
+            own = folder / f"gw{number}"
+            if not (own / "url").exists():
+                own.mkdir(parents=True, exist_ok=True)
+                started.append(start(own, free_ports(10)))
+        return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
     finally:
-        if not options.folder and servers:
-            servers.stop()
+        if not options.folder:
+            for servers in started:
+                servers.stop()
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -11,10 +11,13 @@ from agentmesh.contracts import Broker
 from agentmesh.ids import new_token
 
 FOLDER = os.environ.get("AGENTMESH_TEST_CLUSTER", "")
-"""Of the cluster that `tests/cluster/run.py` started; empty: there is none."""
+"""Of the clusters that `tests/cluster/run.py` started; empty: there are none."""
+
+_OWN = Path(FOLDER, os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
+"""Of the one for this process: whoever moves a clock is alone with it."""
 
 _SETTLES = 0.3
-_REVIVES = 3.0
+_REVIVES = 2.5
 """Seconds of real time: what is on its way arrives; what the servers look after in turns of a second is done."""
 
 
@@ -86,9 +89,9 @@ class Cluster:
     """A mesh of its own in the cluster."""
 
     def __init__(self) -> None:
-        self.clock = ServersClock(Path(FOLDER) / "clock")
+        self.clock = ServersClock(_OWN / "clock")
         self._namespace = "t" + new_token().replace("-", "x").replace("_", "y")[:10]
 
     async def open(self) -> Broker:
-        url = (Path(FOLDER) / "url").read_text().strip()
+        url = (_OWN / "url").read_text().strip()
         return await open_rocketmq(f"{url}&namespace={self._namespace}", self.clock)

@@ -41,7 +41,17 @@ def _across(folder: Path) -> Backend:
 def _rocketmq(folder: Path) -> Backend:
     """The servers are RocketMQ's; `tests/cluster/run.py` starts them."""
     cluster = Cluster()
-    return Backend(cluster.clock, cluster.open, transactions=False, expect=False)
+    return Backend(
+        cluster.clock,
+        cluster.open,
+        transactions=False,
+        expect=False,
+        priority=False,
+        quotas=False,
+        ttl=False,
+        drives_out=False,
+        slack=5000,
+    )
 
 
 BACKENDS = {"memory": _memory, "local": _local, "across": _across}
@@ -49,7 +59,9 @@ if FOLDER:
     BACKENDS["rocketmq"] = _rocketmq
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(
+    params=[pytest.param(each, marks=pytest.mark.cluster if each == "rocketmq" else ()) for each in BACKENDS]
+)
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
     found = BACKENDS[request.param](tmp_path)
     for flag in (mark.args[0] for mark in request.node.iter_markers("needs")):

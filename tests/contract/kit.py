@@ -19,6 +19,29 @@ async def nothing() -> None:
     """Nothing to stop."""
 
 
+class About(int):
+    """A time in ms that is equal to others near it."""
+
+    slack: int
+
+    def __new__(cls, time: int, slack: int) -> "About":
+        about = super().__new__(cls, time)
+        about.slack = slack
+        return about
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, int) and abs(int(self) - int(other)) <= self.slack
+
+    def __hash__(self) -> int:
+        return int.__hash__(self)
+
+    def __add__(self, other: int) -> "About":
+        return About(int(self) + other, self.slack)
+
+    def __sub__(self, other: int) -> "About":
+        return About(int(self) - other, self.slack)
+
+
 @dataclass
 class Backend:
     """An implementation under test. A flag that is off names what it cannot give."""
@@ -31,6 +54,10 @@ class Backend:
     reopens: bool = True
     priority: bool = True
     lanes: bool = True
+    quotas: bool = True
+    ttl: bool = True
+    drives_out: bool = True
+    slack: int = 0
     _open: list[Broker] = field(default_factory=list)
 
     @property
@@ -61,7 +88,8 @@ class Backend:
         await self.clock.advance(seconds)
 
     def now(self) -> int:
-        return self.clock.now()
+        """The time (ms) now, which is equal to what is within `slack` of it: some clocks do not stand still."""
+        return About(self.clock.now(), self.slack)
 
 
 def task(topic: str = TOPIC, **fields: Any) -> Message:

@@ -17,6 +17,7 @@ async def dead_letters(broker: Broker, count: int, topic: str = TOPIC) -> list[i
     return [stored.position for stored in await broker.browse(topic, dead=True)][-count:]
 
 
+@pytest.mark.needs("quotas")
 async def test_tenants_that_were_set_are_listed_by_name(broker: Broker) -> None:
     assert list(await broker.tenants()) == []
     zoo = Tenant("zoo", weight=3, ceiling=7, running=2, waiting=9, rate=Rate(5, 60))

@@ -254,6 +254,7 @@ async def test_list_goes_through_a_prefix_in_pages(broker: Broker) -> None:
     assert len(await broker.list(limit=4)) == 4
 
 
+@pytest.mark.needs("ttl")
 @pytest.mark.needs("reopens")
 async def test_the_log_of_a_call_lives_for_a_day_after_its_deadline(backend: Backend, broker: Broker) -> None:
     message = await published(broker, deadline=backend.now() + 10 * DAY * 1000)
@@ -267,6 +268,7 @@ async def test_the_log_of_a_call_lives_for_a_day_after_its_deadline(backend: Bac
     assert await broker.list("call-") == []
 
 
+@pytest.mark.needs("ttl")
 async def test_the_log_of_a_call_lives_for_a_day_after_its_last_append(backend: Backend, broker: Broker) -> None:
     message = await published(broker, deadline=backend.now() + 1000)
     for _ in range(2):
@@ -278,6 +280,7 @@ async def test_the_log_of_a_call_lives_for_a_day_after_its_last_append(backend: 
     assert await broker.read(message.id) == []
 
 
+@pytest.mark.needs("ttl")
 @pytest.mark.needs("reopens")
 @pytest.mark.parametrize("name", ["run-1", "session-1", "log-1", "memory-1", "task-1"])
 async def test_other_logs_live_for_thirty_days_after_their_last_append(

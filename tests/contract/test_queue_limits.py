@@ -12,6 +12,9 @@ from agentmesh.message import Draft
 OTHER = "OtherAgentTask"
 
 
+pytestmark = pytest.mark.needs("quotas")
+
+
 async def begin(broker: Broker, limit: int = 100, topic: str = TOPIC) -> list[Lease]:
     return list(await broker.lease([topic], limit, 0, worker="w"))
 

@@ -16,8 +16,8 @@ REMOTING_PORT: Final = 8080
 """Where a proxy listens for the remoting protocol, unless it was told otherwise."""
 
 _SCHEME: Final = "rocketmq"
-_PARAMETERS: Final = ("remoting", "namespace", "tls", "ca")
-_FORM: Final = "rocketmq://HOST:PORT[?remoting=HOST:PORT][&namespace=NAME][&tls=true][&ca=PATH]"
+_PARAMETERS: Final = ("remoting", "namespace", "tls", "ca", "remoting_tls")
+_FORM: Final = "rocketmq://HOST:PORT[?remoting=HOST:PORT][&namespace=NAME][&tls=true][&ca=PATH][&remoting_tls=false]"
 _HOST: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?)"
 _ENDPOINT: Final = re.compile(rf"({_HOST}):([0-9]{{1,5}})\Z")
 _NAMESPACE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}\Z")
@@ -36,7 +36,8 @@ class Credentials(msgspec.Struct, frozen=True):
 
 class Address(msgspec.Struct, frozen=True):
     """`endpoint` is a proxy's gRPC port, `remoting` the remoting port of a proxy, a broker or a name server (empty: the
-    endpoint's host, port 8080), each HOST:PORT. `ca` is the path of a PEM file; empty: the system's authorities."""
+    endpoint's host, port 8080), each HOST:PORT. `ca` is the path of a PEM file; empty: the system's authorities.
+    `remoting_tls` is for a broker that differs from its proxy; `None`: as `tls`."""
 
     endpoint: str
     remoting: str = ""
@@ -44,6 +45,7 @@ class Address(msgspec.Struct, frozen=True):
     credentials: Credentials | None = None
     tls: bool = False
     ca: str = ""
+    remoting_tls: bool | None = None
 
     @property
     def remoting_endpoint(self) -> str:
@@ -81,10 +83,8 @@ def read_address(url: str, access_key: str = "", secret_key: str = "") -> Addres
         )
     given = _parameters(url, query)
     if bool(access_key) != bool(secret_key):
-        missing, there = ("secret key", "access key") if access_key else ("access key", "secret key")
-        raise ConfigError(
-            f"There is an {there} for {parts.netloc} but no {missing}. Give both, or neither.".replace("an s", "a s")
-        )
+        missing = "secret key" if access_key else "access key"
+        raise ConfigError(f"There is no {missing} for {parts.netloc}, but the other one. Give both, or neither.")
     return Address(
         endpoint=_endpoint(url, parts.netloc),
         remoting=_endpoint(url, given["remoting"]) if "remoting" in given else "",
@@ -92,6 +92,7 @@ def read_address(url: str, access_key: str = "", secret_key: str = "") -> Addres
         credentials=Credentials(access_key, secret_key) if access_key else None,
         tls=_tls(given),
         ca=given.get("ca", ""),
+        remoting_tls=_boolean(given, "remoting_tls"),
     )
 
 
@@ -130,14 +131,19 @@ def _namespace(name: str) -> str:
 
 
 def _tls(given: dict[str, str]) -> bool:
-    if "tls" not in given:
-        return "ca" in given
-    tls = _BOOLEANS.get(given["tls"].lower())
-    if tls is None:
-        raise ConfigError(f"tls={given['tls']!r} is neither true nor false.")
-    if "ca" in given and not tls:
+    tls = _boolean(given, "tls")
+    if "ca" in given and tls is False:
         raise ConfigError("ca= is there, but tls=false. Leave one out.")
-    return tls
+    return "ca" in given if tls is None else tls
+
+
+def _boolean(given: dict[str, str], name: str) -> bool | None:
+    if name not in given:
+        return None
+    value = _BOOLEANS.get(given[name].lower())
+    if value is None:
+        raise ConfigError(f"{name}={given[name]!r} is neither true nor false.")
+    return value
 
 
 def _shown(url: str) -> str:

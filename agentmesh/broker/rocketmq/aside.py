@@ -12,6 +12,7 @@ from agentmesh.ids import digest
 from agentmesh.message import Draft, Message, decode_message, encode_message
 
 _PAGE: Final = 500
+_REMEMBERED: Final = 50_000
 _LONGEST: Final = 58
 
 
@@ -22,6 +23,7 @@ class Aside:
         self._logs = logs
         self._open: dict[str, dict[str, tuple[int, Message]]] = {}
         self._next: dict[str, int] = {}
+        self._done: dict[str, None] = {}
 
     async def put(self, message: Message) -> None:
         """Write it down."""
@@ -40,9 +42,16 @@ class Aside:
             self._next[topic] = entries[-1].offset + 1
         return list(there.values())
 
-    def done(self, topic: str, task: str) -> None:
-        """It is done."""
-        self._open.get(topic, {}).pop(task, None)
+    def done(self, message: Message) -> None:
+        """It is done, as far as this process knows."""
+        self._open.get(message.topic, {}).pop(message.id, None)
+        self._done[message.id] = None
+        if len(self._done) > _REMEMBERED:
+            del self._done[next(iter(self._done))]
+
+    def is_done(self, message: Message) -> bool:
+        """Whether this process knows that it is done."""
+        return message.id in self._done
 
 
 def _name(topic: str) -> str:

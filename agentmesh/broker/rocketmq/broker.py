@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from agentmesh.broker.blobs import shared_blobs
 from agentmesh.broker.embedded.drafts import check_text, encode
 from agentmesh.broker.rocketmq.address import Address
+from agentmesh.broker.rocketmq.blobs import LiteBlobs
 from agentmesh.broker.rocketmq.client import Connection, Producer
 from agentmesh.broker.rocketmq.commons import Commons
 from agentmesh.broker.rocketmq.inbox import RocketInbox
@@ -19,7 +21,7 @@ from agentmesh.broker.rocketmq.remoting import Remoting
 from agentmesh.broker.rocketmq.scan import Scan
 from agentmesh.broker.rocketmq.tasks import check_time
 from agentmesh.clock import Clock
-from agentmesh.contracts import Append, Delivery, Health, Lease, LogInfo, Stored, Tenant, TopicStats
+from agentmesh.contracts import Append, Blobs, Delivery, Health, Lease, LogInfo, Stored, Tenant, TopicStats
 from agentmesh.contracts.admin import figure
 from agentmesh.errors import BrokerUnavailable, ConfigError, MeshError
 from agentmesh.ids import check_lite_topic, check_topic
@@ -50,8 +52,11 @@ class RocketMQBroker:
         self._inboxes: dict[str, RocketInbox] = {}
         self._renewing: asyncio.Task[None] | None = None
         self._closed = False
+        self._writes = 0
+        self._idle = asyncio.Event()
+        self.blobs: Blobs
 
-    async def open(self) -> None:
+    async def open(self, blobs: str = "") -> None:
         """Make what every mesh needs, and read what its processes agreed on. Raises `BrokerUnavailable`, `ConfigError`,
         `Unauthorized`.
         """
@@ -61,7 +66,11 @@ class RocketMQBroker:
         await self.remoting.create_topic(self.names.delay, type="DELAY")
         await self.remoting.create_group(self.names.delay, retries=RETRIES)
         await self._producer.start()
-        await self._commons.refresh(now=True)
+        secret = await self._commons.agree_on_secret()
+        if blobs:
+            self.blobs = await asyncio.to_thread(shared_blobs, blobs, bytes.fromhex(secret))
+        else:
+            self.blobs = LiteBlobs(self._logs, self._listing, secret, asyncio.get_running_loop())
         self._renewing = asyncio.create_task(self._renew())
 
     # Queue
@@ -81,8 +90,8 @@ class RocketMQBroker:
         await self._topics.declare(topic, delivery)
 
     async def publish(self, message: Message) -> bool:
-        self._check_open()
-        return await self._topics.publish(message)
+        with self._writing():
+            return await self._topics.publish(message)
 
     async def lease(
         self, topics: Sequence[str], limit: int, wait: float, *, worker: str, lanes: Sequence[str] = ()
@@ -102,8 +111,8 @@ class RocketMQBroker:
         publishes: Sequence[Message] = (),
         expect: int | None = None,
     ) -> None:
-        self._check_open()
-        await self._topics.ack(lease, appends, publishes, expect)
+        with self._writing():
+            await self._topics.ack(lease, appends, publishes, expect)
 
     async def nack(
         self,
@@ -114,9 +123,9 @@ class RocketMQBroker:
         dead: str = "",
         publishes: Sequence[Message] = (),
     ) -> None:
-        self._check_open()
         check_time(not_before)
-        await self._topics.nack(lease, _printable(error), not_before, _printable(dead), publishes)
+        with self._writing():
+            await self._topics.nack(lease, _printable(error), not_before, _printable(dead), publishes)
 
     async def stats(self, topics: Sequence[str] = ()) -> Sequence[TopicStats]:
         self._check_open()
@@ -144,11 +153,11 @@ class RocketMQBroker:
     ) -> int:
         check_lite_topic(lite_topic)
         check_text(title)
-        self._check_open()
         encoded = encode(entries)
-        if lease is not None:
-            return await self._append_held(lite_topic, encoded, lease, expect)
-        offset = await self._logs.append(lite_topic, encoded, title=title, expect=expect)
+        with self._writing():
+            if lease is not None:
+                return await self._append_held(lite_topic, encoded, lease, expect)
+            offset = await self._logs.append(lite_topic, encoded, title=title, expect=expect)
         if any(kind == "cancelled" for _, kind, _ in encoded):
             self._topics.cancelled(lite_topic)
         return offset
@@ -211,8 +220,8 @@ class RocketMQBroker:
         await self._commons.set_tenant(tenant)
 
     async def discard(self, topic: str, positions: Sequence[int], publishes: Sequence[Message] = ()) -> int:
-        self._check_open()
-        return await self._topics.discard(topic, positions, publishes)
+        with self._writing():
+            return await self._topics.discard(topic, positions, publishes)
 
     async def health(self) -> Health:
         self._check_open()
@@ -233,6 +242,9 @@ class RocketMQBroker:
         self._closed = True
         if self._renewing:
             self._renewing.cancel()
+        if self._writes:
+            self._idle.clear()
+            await self._idle.wait()
         await asyncio.gather(*(inbox.close() for inbox in list(self._inboxes.values())), return_exceptions=True)
         with contextlib.suppress(MeshError):
             await self._topics.close()
@@ -250,6 +262,18 @@ class RocketMQBroker:
     def _check_open(self) -> None:
         if self._closed:
             raise BrokerUnavailable("This broker is closed.")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What was asked for before the close is stored."""
+        self._check_open()
+        self._writes += 1
+        try:
+            yield
+        finally:
+            self._writes -= 1
+            if not self._writes:
+                self._idle.set()
 
 
 _TELLING: Final = frozenset({"progress", "delta", "artifact"})

@@ -1,9 +1,9 @@
 """An inbox: which LiteTopics a client follows, and what it is to read.
 
-RocketMQ tells a client which of its LiteTopics have something to read by handing it the messages. They are acknowledged
-at once: how far the client has read is its own affair, and what it reads lies in the log. A message that is the next one
-of its log is passed on as it is; anything else makes the log be read. Wake-ups may be lost or doubled, data not: what has
-been silent for 10 s is looked at, then after 20, 40 and 60 s.
+RocketMQ tells a client which of its LiteTopics have something to read by handing it the messages. They are
+acknowledged at once: how far the client has read is its own affair, and what it reads lies in the log. A message that
+is the next one of its log is passed on as it is; anything else makes the log be read. Wake-ups may be lost or doubled,
+data not: what has been silent for 10 s is looked at, then after 20, 40 and 60 s.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from agentmesh.broker.rocketmq.interest import Interest
 from agentmesh.broker.rocketmq.logs import Logs
 from agentmesh.broker.rocketmq.names import Names
 from agentmesh.broker.rocketmq.remoting import Remoting
+from agentmesh.broker.rocketmq.waiting import happens
 from agentmesh.broker.rocketmq.wakes import Wakes, kind
 from agentmesh.clock import Clock
 from agentmesh.contracts import Batch
@@ -35,6 +36,7 @@ _REMEMBERED: Final = 10_000
 _PAGE: Final = 500
 _AT_ONCE: Final = 32
 _TICK: Final = 0.1
+_TURN: Final = 1000
 
 
 class RocketInbox:
@@ -78,6 +80,7 @@ class RocketInbox:
         await self._follow(lite_topic, after)
 
     async def unsubscribe(self, lite_topic: str) -> None:
+        check_lite_topic(lite_topic)
         self._check_open()
         await self._drop(lite_topic)
 
@@ -86,33 +89,37 @@ class RocketInbox:
         for name in interests:
             check_lite_topic(name)
         for name in [each for each in self._interests if each not in interests and not self._is_claim(each)]:
-            await self._drop(name)
-        for begin in range(0, len(interests), _PAGE):
-            part = list(interests.items())[begin : begin + _PAGE]
-            await asyncio.gather(*(self._follow(name, after) for name, after in part))
+            self._forget_interest(name)
+        for name, after in interests.items():
+            if name not in self._interests or after is not None:
+                self._wake(await self._begin(name, after))
+        await self._wakes.replace(self._interests)
 
     async def poll(self, limit: int, wait: float) -> Sequence[Batch]:
         self._check_open()
-        loop = asyncio.get_running_loop()
-        until = loop.time() + wait
+        until = self._clock.now() + round(wait * 1000)
         self._polling += 1
         try:
+            if wait <= 0:
+                await self._look_now()
             while True:
                 self._polled = self._clock.now()
                 self._release()
                 self._changed.clear()
                 batches = await self._collect(limit)
-                left = until - loop.time()
-                if batches or left <= 0 or self._closed:
+                now = self._clock.now()
+                if batches or now >= until or self._closed:
                     return batches
                 if not self._ready:
-                    await self._wait(min(left, 1.0))
+                    await happens(self._changed, self._clock, min(until, now + _TURN))
         finally:
             self._polling -= 1
             self._polled = self._clock.now()
 
     async def commit(self, offsets: Mapping[str, int]) -> None:
         self._check_open()
+        for name in offsets:
+            check_lite_topic(name)
         for name, offset in offsets.items():
             interest = self._interests.get(name)
             if interest is None:
@@ -121,7 +128,7 @@ class RocketInbox:
                 offset = min(offset, await self._logs.head(name) - 1)
             interest.commit(offset)
             self._out.pop(name, None)
-            self._remember(name, offset)
+            self._remember(name, interest.position)
             self._wake(interest)
 
     async def close(self) -> None:
@@ -136,6 +143,16 @@ class RocketInbox:
         await self._wakes.close()
 
     async def _follow(self, name: str, after: int | None) -> None:
+        """Return once the broker knows."""
+        interest = await self._begin(name, after)
+        try:
+            await self._wakes.subscribe(name)
+        except BaseException:
+            self._interests.pop(name, None)
+            raise
+        self._wake(interest)
+
+    async def _begin(self, name: str, after: int | None) -> Interest:
         """One that this process has not met is probably new: what it holds comes as messages, or is found soon."""
         position = self._committed.get(name, -1) if after is None else max(after, -1)
         if position >= 0:
@@ -146,23 +163,20 @@ class RocketInbox:
         heapq.heappush(self._due, (interest.due, name))
         if self._watch is None:
             self._watch = asyncio.create_task(self._look_after())
-        try:
-            await self._wakes.subscribe(name)
-        except BaseException:
-            self._interests.pop(name, None)
-            raise
-        self._wake(interest)
+        return interest
 
     async def _drop(self, name: str) -> None:
-        interest = self._interests.pop(name, None)
+        if self._forget_interest(name):
+            await self._wakes.unsubscribe(name)
+            claim = _claim_of(name)
+            if self._claims.pop(claim, None) and self._forget_interest(claim):
+                await self._wakes.unsubscribe(claim)
+
+    def _forget_interest(self, name: str) -> bool:
+        """Whether it was there."""
         self._ready.pop(name, None)
-        if interest is None:
-            return
-        await self._wakes.unsubscribe(name)
-        claim = _claim_of(name)
-        if claim in self._claims:
-            del self._claims[claim]
-            await self._drop(claim)
+        self._out.pop(name, None)
+        return self._interests.pop(name, None) is not None
 
     async def _collect(self, limit: int) -> list[Batch]:
         """Batches of what is ready, read from the log where that is behind."""
@@ -219,12 +233,13 @@ class RocketInbox:
                 self._ready[interest.name] = None
                 self._changed.set()
 
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
+    async def _look_now(self) -> None:
+        """Whoever does not wait for wake-ups is to see what this process wrote, and who claimed what."""
+        await asyncio.gather(*(self._check_claim(claim) for claim in list(self._claims)))
+        for name, interest in self._interests.items():
+            if self._logs.is_known(name):
+                interest.behind = True
+                self._wake(interest)
 
     def _release(self) -> None:
         """Batches that were not committed in time can be polled again."""

@@ -8,8 +8,9 @@ _BUFFER: Final = 500
 
 
 class Interest:
-    """`position` is the last offset that was committed, `out` the last that was handed out and not committed (−1: none),
-    for which `until` (ms) is left. `arrived` are the entries that come next; `behind`: the log may hold more.
+    """`position` is the last offset that was committed, `out` the last that was handed out and not committed (−1:
+    none), for which there is time `until` (ms). `arrived` are the entries that come next; `behind`: the log may hold
+    more.
 
     When it was silent, it is looked at when it is `due` (ms), for the `checks`-th time.
     """
@@ -61,7 +62,9 @@ class Interest:
         return entries
 
     def commit(self, offset: int) -> None:
-        """It was read up to there."""
+        """It was read up to there; never less far than before."""
+        if offset < self.position:
+            return
         if offset < self.out:
             self.arrived, self.behind = [], True
         self.position, self.out = offset, -1

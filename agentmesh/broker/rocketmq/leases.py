@@ -189,6 +189,7 @@ class Leases:
     async def end(self, held: Held) -> None:
         """The task is done."""
         self._held.pop(held.lease.token, None)
+        self._aside.done(held.message)
         try:
             await held.source.consumer.ack([held.received])
         except MeshError as error:  # whoever gets it next sees in the log that it is done
@@ -240,6 +241,7 @@ class Leases:
         return tally
 
     async def _done(self, source: Source, received: Received) -> None:
+        """There is nothing to do any more."""
         await source.consumer.ack([received])
 
     async def _refuse(self, source: Source, received: Received, why: str) -> None:

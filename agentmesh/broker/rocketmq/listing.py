@@ -31,7 +31,7 @@ class Listing:
         kinds = [kind if kind in TTL else OTHER] if kind else [each for each in KINDS if each not in (KEPT, BLOBS)]
         for each in kinds:
             await self._look(each)
-        names = sorted(name for name in self._titles if name.startswith(prefix) and name > after)
+        names = sorted(n for n in self._titles if n.startswith(prefix) and n > after and kind_of(n) != BLOBS)
         found: list[LogInfo] = []
         for begin in range(0, len(names), _AT_ONCE):
             if len(found) >= limit:
@@ -39,6 +39,11 @@ class Listing:
             infos = await asyncio.gather(*(self._info(name) for name in names[begin : begin + _AT_ONCE]))
             found += [info for info in infos if info]
         return found[:limit]
+
+    async def titles(self, kind: str) -> dict[str, str]:
+        """All LiteTopics of a kind, with what their first message was titled."""
+        await self._look(kind)
+        return {name: title for name, title in self._titles.items() if kind_of(name) == kind}
 
     async def _look(self, kind: str) -> None:
         """Read what is new in the parent topic."""

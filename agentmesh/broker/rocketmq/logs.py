@@ -82,11 +82,17 @@ class Logs:
             seen = await self._settle(name, view, kind)
             return known if known is not None else seen[sent[0]]
 
-    async def send(self, name: str, entries: Encoded, *, first: bool = False, kind: str = "") -> list[str]:
+    async def send(
+        self, name: str, entries: Encoded, *, first: bool = False, kind: str = "", title: str = ""
+    ) -> list[str]:
         """Write entries that have no ids or are known to be new; the ids of their messages. They can be read soon."""
         view = self.view(name)
         async with view.lock:
-            return await self._send(name, view, entries, "", kind, first=first)
+            return await self._send(name, view, entries, title, kind, first=first)
+
+    async def post(self, name: str, kind: str, content: bytes, *, title: str, first: bool) -> None:
+        """Write an entry in any order with others, and keep no account of it."""
+        await self._producer.send(outgoing(self._names.parent_of(kind), name, "", content, title, first=first))
 
     async def read(self, name: str, after: int, limit: int, since: int | None = None, kind: str = "") -> list[Entry]:
         """Entries past the offset `after`, not older than `since`."""

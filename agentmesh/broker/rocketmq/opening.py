@@ -17,7 +17,7 @@ async def open_rocketmq(
 
     broker = RocketMQBroker(read_address(url, access_key, secret_key), clock)
     try:
-        await broker.open()
+        await broker.open(blobs)
     except BaseException:
         await broker.close()
         raise

@@ -16,6 +16,7 @@ from agentmesh.broker.rocketmq.logs import Logs
 from agentmesh.broker.rocketmq.names import Names
 from agentmesh.broker.rocketmq.remoting import Remoting
 from agentmesh.broker.rocketmq.tasks import outgoing, prepare
+from agentmesh.broker.rocketmq.waiting import happens
 from agentmesh.clock import Clock
 from agentmesh.contracts import Append, Delivery, Lease
 from agentmesh.errors import Conflict
@@ -29,6 +30,7 @@ LOOK: Final = 1.0
 """Seconds of the shortest look for tasks: one question to the server and its answer."""
 
 _SPARE: Final = 1.0
+_TURN: Final = 5_000
 
 
 class Topics:
@@ -57,6 +59,7 @@ class Topics:
         self.delays = Delays(connection, producer, names.delay, self._forward, clock)
         self._lanes: set[Lane] = set()
         self._making = asyncio.Lock()
+        self._discarding = asyncio.Lock()
         self._listeners: dict[str, list[asyncio.Event]] = {}
         self._spare: asyncio.Task[None] | None = None
         self._closed = False
@@ -91,7 +94,7 @@ class Topics:
         """Bury what waits."""
         sources = await self._sources.open((self._name(lane), lane) for lane in lanes)
         while True:
-            drawn = await self._draw(sources, 32, LOOK, 30.0)
+            drawn = await self._draw(sources, 32, self._clock.now() + round(LOOK * 1000), 30.0)
             if not drawn:
                 return
             for source, received in drawn:
@@ -187,17 +190,16 @@ class Topics:
         self.delays.start()
         if self._spare is None:
             self._spare = asyncio.create_task(self._give_back_spare())
-        loop = asyncio.get_running_loop()
-        until = loop.time() + max(wait, LOOK)
+        until = self._clock.now() + round(max(wait, LOOK) * 1000)
         while True:
             sources = await self._open(topics, lanes)
             hidden = max((invisible(self._delivery(topic)) for topic in topics), default=30.0)
-            left = until - loop.time()
-            drawn = await self._draw(sources, limit, min(left, 5.0), hidden)
+            now = self._clock.now()
+            drawn = await self._draw(sources, limit, min(until, now + _TURN), hidden)
             taken = await asyncio.gather(*(self.leases.take(source, received, worker) for source, received in drawn))
             leases = [lease for lease in taken if lease]
             gone = any(topic not in self.commons.topics for topic in topics)
-            if leases or gone or self._closed or until <= loop.time():
+            if leases or gone or self._closed or self._clock.now() >= until:
                 return leases
 
     async def _open(self, topics: Sequence[str], versions: Sequence[str]) -> list[Source]:
@@ -210,26 +212,19 @@ class Topics:
         return await self._sources.open(wanted)
 
     async def _draw(
-        self, sources: Sequence[Source], limit: int, wait: float, hidden: float
+        self, sources: Sequence[Source], limit: int, until: int, hidden: float
     ) -> list[tuple[Source, Received]]:
-        """What arrived, as soon as something has."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + wait
+        """What arrived, as soon as something has; nothing at that time (ms)."""
         weights = [self.commons.tenant(source.lane.tenant).weight if source.lane.tenant else 1 for source in sources]
         changed = self._sources.changed
         while True:
             changed.clear()
             drawn = draw(sources, limit, weights)
-            left = until - loop.time()
-            if drawn or left <= 0 or self._closed:
+            if drawn or self._closed or self._clock.now() >= until:
                 return drawn
             for source in sources:
                 source.fill(limit, hidden, changed)
-            try:
-                async with asyncio.timeout(left):
-                    await changed.wait()
-            except TimeoutError:
-                pass
+            await happens(changed, self._clock, until)
 
     def _delivery(self, topic: str) -> Delivery:
         return self.commons.topics.get(topic) or Delivery()
@@ -247,15 +242,14 @@ class Topics:
         try:
             found = await self._news(worker, tokens)
             if not found and wait > 0:
-                try:
-                    async with asyncio.timeout(wait):
-                        await event.wait()
-                except TimeoutError:
+                if not await happens(event, self._clock, self._clock.now() + round(wait * 1000)) or self._closed:
                     return {}
                 found = await self._news(worker, tokens)
             return found
         finally:
             self._listeners[worker].remove(event)
+            if not self._listeners[worker]:
+                del self._listeners[worker]
 
     async def _news(self, worker: str, tokens: Sequence[str]) -> dict[str, News]:
         wanted = dict.fromkeys([*tokens, *(each.lease.token for each in self.leases.of(worker))])
@@ -326,14 +320,15 @@ class Topics:
 
     async def discard(self, topic: str, positions: Sequence[int], publishes: Sequence[Message]) -> int:
         """Remove dead letters and publish; what is published is there before they are gone."""
-        if publishes:
-            there = {each.position for each in await self.letters.list(topic, 0, 1 << 31)}
-            if not there.issuperset(positions):
-                raise Conflict(f"{topic} has not all of these dead letters any more. List them again.")
-            await self.check(publishes)
-            for message in publishes:
-                await self.publish(message)
-        return await self.letters.remove(topic, positions)
+        async with self._discarding:
+            if publishes:
+                there = {each.position for each in await self.letters.list(topic, 0, 1 << 31)}
+                if not there.issuperset(positions):
+                    raise Conflict(f"{topic} has not all of these dead letters any more. List them again.")
+                await self.check(publishes)
+                for message in publishes:
+                    await self.publish(message)
+            return await self.letters.remove(topic, positions)
 
     async def close(self) -> None:
         self._closed = True

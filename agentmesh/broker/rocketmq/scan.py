@@ -21,7 +21,6 @@ EXACT: Final = 2_000
 """Tasks of a lane that are looked at one by one; of those beyond it, the offsets tell how many there are."""
 
 _AT_ONCE: Final = 64
-_REMEMBERED: Final = 50_000
 _PAGE: Final = 500
 
 
@@ -47,7 +46,6 @@ class Scan:
         self._topics = topics
         self._letters = letters
         self._clock = clock
-        self._done: dict[str, None] = {}
 
     async def stats(self, topics: Iterable[str]) -> list[TopicStats]:
         """Of these, or of all and of those that were removed and have left dead letters."""
@@ -62,7 +60,7 @@ class Scan:
     async def browse(self, topic: str, after: int, limit: int) -> list[Stored]:
         """By position, which is the time of the task."""
         await self._commons.topic(topic)
-        found, _ = await self._look(topic)
+        found, _ = await self._look(topic, after, max(limit, EXACT))
         stored = [
             Stored(each.position, each.message, each.attempt, "running" if each.running else "waiting")
             for each in found
@@ -74,55 +72,59 @@ class Scan:
         dead = await self._letters.count(topic)
         if topic not in self._commons.topics:
             return TopicStats(topic, 0, 0, dead, None)
-        found, more = await self._look(topic)
+        found, more = await self._look(topic, -1, EXACT)
         now = self._clock.now()
         running = sum(each.running for each in found)
         oldest = min((each.since for each in found if not each.running and each.since <= now), default=None)
         return TopicStats(topic, len(found) - running + more, running, dead, oldest)
 
-    async def _look(self, topic: str) -> tuple[list[Found], int]:
-        """The tasks that are not done, and how many more there may be."""
+    async def _look(self, topic: str, after: int, most: int) -> tuple[list[Found], int]:
+        """The tasks past the position `after` that are not done, about so many, and how many more there may be."""
         tasks: dict[str, tuple[int, Message]] = {}
         more = 0
         for name in self._topics.names_of(topic):
             for lag in await self._remoting.lags(name, name):
-                more += await self._read(lag, tasks)
+                more += await self._read(lag, tasks, after, most)
         for since, message in await self._topics.aside.list(topic):
             tasks.setdefault(message.id, (since, message))
         found: list[Found] = []
-        pairs = [pair for pair in tasks.values() if pair[1].id not in self._done]
+        pairs = [pair for pair in tasks.values() if not self._topics.aside.is_done(pair[1])]
         for begin in range(0, len(pairs), _AT_ONCE):
             looked = await asyncio.gather(*(self._fold(*pair) for pair in pairs[begin : begin + _AT_ONCE]))
             found += [each for each in looked if each]
         return found, more
 
-    async def _read(self, lag: Lag, tasks: dict[str, tuple[int, Message]]) -> int:
+    async def _read(self, lag: Lag, tasks: dict[str, tuple[int, Message]], after: int, most: int) -> int:
         """What waits in the queue, and the last that were taken from it; how many wait beyond what was read."""
         begin = max(lag.read - EXACT, await self._remoting.min_offset(lag.topic, lag.queue))
-        end = min(lag.written, lag.read + EXACT)
-        while begin < end:
+        waiting = 0
+        while begin < lag.written and waiting < most:
             pulled = await self._remoting.pull(lag.topic, begin, _PAGE, queue=lag.queue)
             for record in pulled.records:
                 try:
                     message = read_task(record.body)
                 except PayloadCorrupt:
                     continue
-                tasks.setdefault(message.id, (record.born, message))
+                if position(record.born, message) > after:
+                    tasks.setdefault(message.id, (record.born, message))
+                    waiting += record.offset >= lag.read
             if pulled.next <= begin:
                 break
             begin = pulled.next
-        return max(0, lag.written - end)
+        return max(0, lag.written - max(begin, lag.read))
 
     async def _fold(self, since: int, message: Message) -> Found | None:
         tally = Tally()
         now = self._clock.now()
         tally.add(await self._logs.read(message.log, -1, 1 << 31))
         if tally.state.terminal or (message.deadline and message.deadline < now):
-            self._done[message.id] = None
-            self._topics.aside.done(message.topic, message.id)
-            if len(self._done) > _REMEMBERED:
-                del self._done[next(iter(self._done))]
+            self._topics.aside.done(message)
             return None
-        position = since << 12 | crc32(message.id.encode()) & 0xFFF
+        where = position(since, message)
         since = max(message.not_before, tally.not_before) or since
-        return Found(position, message, tally.state.attempt, not tally.concluded, since)
+        return Found(where, message, tally.state.attempt, not tally.concluded, since)
+
+
+def position(since: int, message: Message) -> int:
+    """Of a task that began to wait at that time (ms)."""
+    return since << 12 | crc32(message.id.encode()) & 0xFFF

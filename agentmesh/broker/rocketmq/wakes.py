@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from agentmesh.broker.rocketmq.client import Connection, LiteConsumer, Received
@@ -48,6 +48,14 @@ class Wakes:
     async def subscribe(self, name: str) -> None:
         """Return once the broker knows."""
         await (await self._consumer(kind(name))).subscribe(name)
+
+    async def replace(self, names: Iterable[str]) -> None:
+        """Be subscribed to these and to nothing else."""
+        wanted: dict[str, list[str]] = {each: [] for each in self._consumers}
+        for name in names:
+            wanted.setdefault(kind(name), []).append(name)
+        for each, of_kind in wanted.items():
+            await (await self._consumer(each)).replace(of_kind)
 
     async def unsubscribe(self, name: str) -> None:
         consumer = self._consumers.get(kind(name))

@@ -13,10 +13,10 @@ import grpc
 
 from agentmesh.broker.rocketmq.address import Address
 from agentmesh.broker.rocketmq.client import wire
-from agentmesh.broker.rocketmq.client.faults import Doing, broken, refusal
+from agentmesh.broker.rocketmq.client.faults import Doing, broken, code_of, forgotten, is_missing, refusal
 from agentmesh.broker.rocketmq.client.message import Received
-from agentmesh.clock import Clock, SystemClock
-from agentmesh.errors import BrokerUnavailable, ConfigError
+from agentmesh.clock import Clock, SystemClock, sleep
+from agentmesh.errors import BrokerUnavailable, ConfigError, MeshError
 
 TIMEOUT: Final = 3.0
 """Seconds that a request may take, unless it says otherwise."""
@@ -28,6 +28,11 @@ _SIGNED_FOR: Final = 30_000
 _ROUTE_FOR: Final = 30_000
 """Milliseconds for which a route is used again."""
 
+GRACE: Final = 3.0
+"""Seconds that a topic that is not known yet may take to be."""
+
+_PAUSE: Final = 0.2
+_NO_GROUP: Final = 40403
 _WELL: Final = (20000,)
 _OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
@@ -67,6 +72,7 @@ class Connection:
         self._channel = _channel(address)
         self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, Any]] = {}
         self._routes: dict[str, tuple[int, list[wire.Queue]]] = {}
+        self._known: set[str] = set()
         self._headers: dict[str, tuple[int, Headers]] = {}
 
     async def __aenter__(self) -> Self:
@@ -113,10 +119,22 @@ class Connection:
             reply = await call(request, timeout=timeout, metadata=self.headers(client))
         except grpc.aio.AioRpcError as error:
             raise broken(error, doing) from error
+        except asyncio.CancelledError:  # a call that `close` broke off looks like a cancelled task
+            task = asyncio.current_task()
+            if self.closed and task and not task.cancelling():
+                raise _closed(doing) from None
+            raise
         if reply.status.code not in well:
-            raise refusal(reply.status, doing)
+            raise self.refused(reply.status, doing)
+        self._known.update((doing.topic, doing.group))
         value: _T = reply.value
         return value
+
+    def refused(self, status: wire.Status, doing: Doing) -> MeshError:
+        """The error for a verdict. A topic or group that is missing, and was there before, is a matter of time."""
+        error = refusal(status, doing)
+        name = doing.group if code_of(error) == _NO_GROUP else doing.topic
+        return forgotten(error) if name and is_missing(error) and name in self._known else error
 
     def receive(self, client: str, request: bytes, timeout: float) -> "grpc.aio.UnaryStreamCall[bytes, _Part]":
         """The stream of replies to a poll."""
@@ -133,12 +151,21 @@ class Connection:
         return call(metadata=self.headers(client))
 
     async def route(self, client: str, topic: str) -> list[wire.Queue]:
-        """The queues of a topic, as of the last half minute. Raises `ConfigError` if there is no such topic."""
+        """The queues of a topic, as of the last half minute. Raises `ConfigError` if there is no such topic, nor is any
+        three seconds later: a new one takes a moment to get around."""
         known = self._routes.get(topic)
         if known and self.clock.now() - known[0] < _ROUTE_FOR:
             return known[1]
         doing = self.doing("Looking up a topic", topic)
-        queues = await self.call(client, wire.ROUTE, wire.route(topic, self.endpoint), doing)
+        until = asyncio.get_running_loop().time() + GRACE
+        while True:
+            try:
+                queues = await self.call(client, wire.ROUTE, wire.route(topic, self.endpoint), doing)
+                break
+            except ConfigError as error:
+                if not is_missing(error) or asyncio.get_running_loop().time() > until:
+                    raise
+            await sleep(self.clock, _PAUSE)
         self._routes[topic] = self.clock.now(), queues
         return queues
 
@@ -180,7 +207,11 @@ class Connection:
 
     def _check_open(self, doing: Doing) -> None:
         if self.closed:
-            raise BrokerUnavailable(f"{doing}: this connection is closed.")
+            raise _closed(doing)
+
+
+def _closed(doing: Doing) -> BrokerUnavailable:
+    return BrokerUnavailable(f"{doing}: this connection is closed.")
 
 
 def _channel(address: Address) -> grpc.aio.Channel:

@@ -41,9 +41,7 @@ class Doing(NamedTuple):
         return f"{self.what} at RocketMQ {self.endpoint}" + (f" ({at})" if at else "")
 
 
-_AGAIN = frozenset((42900, 40800, 50000, 50001, 50002, 50400, 50401, 50402))
-"""Codes after which the same request may be sent again: busy, timed out, an answer lost on the way."""
-
+_MISSING = (40402, 40403)
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
@@ -54,51 +52,82 @@ def code_of(error: BaseException) -> int:
 
 def may_pass(error: MeshError) -> bool:
     """Whether the same request may be answered well in a while."""
-    code = code_of(error)
-    return code in _AGAIN and not _for_good(error) if code else isinstance(error, BrokerUnavailable)
+    return isinstance(error, BrokerUnavailable)
 
 
-def _for_good(error: MeshError) -> bool:
-    return not isinstance(error, BrokerUnavailable | QuotaExceeded)
+def is_missing(error: MeshError) -> bool:
+    """Whether RocketMQ knows no such topic or group (yet, or any more)."""
+    return code_of(error) in _MISSING
+
+
+def forgotten(error: MeshError) -> MeshError:
+    """The error for a topic or group that was there a while ago: a proxy says so for some seconds after a broker was
+    started again."""
+    away = BrokerUnavailable(f"{error} It was there before: it may come back when the broker has started.")
+    away.__cause__ = error.__cause__
+    return away
 
 
 def refusal(status: Status, doing: Doing) -> MeshError:
     """The error for a verdict other than well; its cause is a `Refusal`."""
+    status = _plain(status)
     error = _refused(status, doing)
     error.__cause__ = Refusal(status)
     return error
 
 
+def _plain(status: Status) -> Status:
+    """A proxy knows a missing topic by its missing type, and calls a missing group illegal."""
+    if status.code == 40014 and "UNSPECIFIED" in status.message:
+        return Status(40402, status.message)
+    if status.code == 40003 and "not found" in status.message:
+        return Status(40403, status.message)
+    return status
+
+
 def _refused(status: Status, doing: Doing) -> MeshError:
-    code, message = status
-    if code == 40014 and "UNSPECIFIED" in message:  # a proxy that checks types first knows it by that
-        code = 40402
-    said = f"{doing}: {code} {status.name}: {message}"
+    code = status.code
+    words = status.message.split("For more information")[0].split()
+    said = f"{doing}: {code} {status.name}: {' '.join(words).rstrip('.')}."
+    if any(each in status.message for each in _LOCAL_MODE):
+        return ConfigError(f"{doing}: {_NO_LITE_MODE}")
     if code in _MEANINGS:
         kind, advice = _MEANINGS[code]
-        return kind(f"{said}. {advice.format(**doing._asdict())}")
+        return kind(f"{said} {advice.format(**doing._asdict())}")
     if code // 100 in (401, 403):
-        return Unauthorized(f"{said}. {_acl(doing)}")
+        return Unauthorized(f"{said} {_acl(doing, status.message)}")
     if code // 100 == 413 or code // 100 == 431:
-        return PayloadTooLarge(f"{said}. {_TOO_LARGE}")
+        return PayloadTooLarge(f"{said} {_TOO_LARGE}")
     if code // 10000 == 4:
-        return ConfigError(f"{said}.")
-    return BrokerUnavailable(f"{said}. Its logs say more (proxy.log, broker.log).")
+        return ConfigError(said)
+    return BrokerUnavailable(f"{said} Its logs say more (proxy.log, broker.log).")
 
 
-def _acl(doing: Doing) -> str:
-    user = doing.user or "USER"
+def _acl(doing: Doing, message: str = "") -> str:
+    if not doing.user:
+        return "It wants a user: give the access key and the secret key of one."
+    if "signature" in message:
+        return f"The secret key of user {doing.user!r} is wrong."
     rights = f"Topic:{doing.topic or 'NAME'}{f',Group:{doing.group}' if doing.group else ''}"
-    actions = "Sub" if doing.group else "Pub,Sub"
     return (
-        f"User {user!r} has no right to it, or its secret key is wrong. An administrator grants it with: "
-        f"mqadmin createAcl -n NAMESRV:9876 -c CLUSTER -s User:{user} -r {rights} -a {actions} -d Allow"
+        f"User {doing.user!r} has no right to it. An administrator grants it with: mqadmin createAcl -n NAMESRV:9876 "
+        f"-c CLUSTER -s User:{doing.user} -r {rights} -a {'Sub' if doing.group else 'Pub,Sub'} -d Allow"
     )
 
 
+_LOCAL_MODE = ("LocalMessageService", "getLiteSubscriptionService()")
+_NO_LITE_MODE = (
+    "This proxy runs in LOCAL mode, which has no LiteTopics. Start it in CLUSTER mode, beside a broker: mqproxy -pm "
+    "cluster -n NAMESRV:9876 (apache/rocketmq#10478)."
+)
+_CERTIFICATE = "Give the certificate of its authority: ?tls=true&ca=PATH, and the host as the certificate names it."
 _TOO_LARGE = "Cut it into parts, or raise maxMessageSize on broker and proxy together."
 _CREATE = "mqadmin updateTopic -n NAMESRV:9876 -c CLUSTER -t {topic} -r 1 -w 1 -a +message.type=TYPE"
 _DELETE = "mqadmin deleteTopic -n NAMESRV:9876 -c CLUSTER -t {topic}"
+_BIND = (
+    "A group of LiteTopics is bound to their parent: mqadmin updateSubGroup -n NAMESRV:9876 -c CLUSTER -g {} -o true "
+    "--attributes +lite.bind.topic=PARENT,+lite.sub.client.max.event.cnt=100000"
+)
 _MEANINGS: dict[int, tuple[type[MeshError], str]] = {
     40002: (ConfigError, "Use letters, digits, '_' and '-'."),
     40003: (ConfigError, "The group may not have this name."),
@@ -132,16 +161,22 @@ _MEANINGS: dict[int, tuple[type[MeshError], str]] = {
 def broken(error: grpc.RpcError, doing: Doing) -> MeshError:
     """The error for a call that got no answer."""
     code, details = error.code(), str(error.details() or "")
-    said = f"{doing}: {code.name}: {details}"
+    said = f"{doing}: {code.name}: {details.rstrip('.')}."
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return ConfigError(f"{said}. This is no RocketMQ proxy's gRPC port (8081), or it is older than 5.5.0.")
+        return ConfigError(f"{said} This is no RocketMQ proxy's gRPC port (8081), or it is older than 5.5.0.")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return PayloadTooLarge(f"{said}. {_TOO_LARGE} (proxy: grpcMaxInboundMessageSize.)")
+        return PayloadTooLarge(f"{said} {_TOO_LARGE} (proxy: grpcMaxInboundMessageSize.)")
     if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-        return Unauthorized(f"{said}. {_acl(doing)}")
+        return Unauthorized(f"{said} {_acl(doing, details)}")
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        if "not found" in details:  # also for some moments after a server was started
+            return BrokerUnavailable(f"{said} {_MEANINGS[40403][1].format(**doing._asdict())}")
+        return ConfigError(f"{said} {_BIND.format(doing.group) if 'cannot use LITE' in details else ''}".rstrip())
+    if "CERTIFICATE_VERIFY_FAILED" in details:
+        return ConfigError(f"{said} {_CERTIFICATE}")
     if code in _LOST:
         return BrokerUnavailable(
-            f"{said}. Check that a RocketMQ proxy listens for gRPC at {doing.endpoint} (by default on port 8081), "
+            f"{said} Check that a RocketMQ proxy listens for gRPC at {doing.endpoint} (by default on port 8081), "
             "and whether it wants TLS (?tls=true)."
         )
-    return BrokerUnavailable(f"{said}.")
+    return BrokerUnavailable(said)

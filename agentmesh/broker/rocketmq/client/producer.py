@@ -6,8 +6,8 @@ from typing import Final
 
 from agentmesh.broker.rocketmq.client import wire
 from agentmesh.broker.rocketmq.client.batch import Batch
-from agentmesh.broker.rocketmq.client.connection import TIMEOUT, Connection
-from agentmesh.broker.rocketmq.client.faults import code_of, may_pass, refusal
+from agentmesh.broker.rocketmq.client.connection import GRACE, TIMEOUT, Connection
+from agentmesh.broker.rocketmq.client.faults import is_missing, may_pass
 from agentmesh.broker.rocketmq.client.message import Outgoing
 from agentmesh.broker.rocketmq.client.session import Session
 from agentmesh.clock import sleep
@@ -34,9 +34,6 @@ _BACK: Final = (0.1, 2.0)
 _SECOND: Final = 8 << 20
 """Bytes for which an attempt gets another second."""
 
-_FORGOTTEN: Final = (40014, 40402)
-"""What a proxy says for some seconds of a topic that it knew, after the broker was restarted."""
-
 _Numbered = tuple[str, Outgoing]
 
 
@@ -51,7 +48,6 @@ class Producer:
         self._patience = patience
         self._flying = asyncio.Semaphore(IN_FLIGHT)
         self._batches: dict[str, Batch[_Numbered, str]] = {}
-        self._good: set[tuple[str, str]] = set()
         self._closed = False
 
     async def start(self) -> None:
@@ -129,21 +125,20 @@ class Producer:
     async def _deliver(self, messages: Sequence[_Numbered]) -> str:
         """Send one request until it is answered well; the id of its first message."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._patience
+        began = loop.time()
         back, longest = _BACK
         async with self._flying:
             while True:
                 try:
                     return await self._attempt(messages)
                 except MeshError as error:
-                    if not self._again(error, messages[0][1]) or loop.time() + back > until:
+                    if not self._again(error, loop.time() - began) or loop.time() + back > began + self._patience:
                         raise
                 await sleep(self._connection.clock, back)
                 back = min(back * 2, longest)
 
-    def _again(self, error: MeshError, outgoing: Outgoing) -> bool:
-        known = (outgoing.topic, outgoing.type) in self._good
-        return may_pass(error) or (known and code_of(error) in _FORGOTTEN)
+    def _again(self, error: MeshError, waited: float) -> bool:
+        return not self._connection.closed and (may_pass(error) or (is_missing(error) and waited < GRACE))
 
     async def _attempt(self, messages: Sequence[_Numbered]) -> str:
         number, first = messages[0]
@@ -154,8 +149,7 @@ class Producer:
         entries = await self._connection.call(self._session.id, wire.SEND, request, doing, timeout, well=(20000, 30000))
         for each in entries:
             if each.status.code != 20000:
-                raise refusal(each.status, doing)
-        self._good.add((first.topic, first.type))
+                raise self._connection.refused(each.status, doing)
         return number
 
 

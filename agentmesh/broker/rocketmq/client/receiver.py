@@ -11,7 +11,7 @@ import grpc
 from agentmesh.broker.rocketmq.client import wire
 from agentmesh.broker.rocketmq.client.batch import Batch
 from agentmesh.broker.rocketmq.client.connection import TIMEOUT, Connection
-from agentmesh.broker.rocketmq.client.faults import Doing, broken, refusal
+from agentmesh.broker.rocketmq.client.faults import Doing, broken
 from agentmesh.broker.rocketmq.client.message import Received
 from agentmesh.broker.rocketmq.client.polls import Key, Open, Polls
 from agentmesh.broker.rocketmq.client.session import Session
@@ -61,8 +61,9 @@ class Receiver:
         `receive` gets what it brings. Raises `BrokerUnavailable` (call again after a pause: it may have come back),
         `ConfigError` (no such topic or group), `Unauthorized`.
         """
-        if self._closed:
-            raise BrokerUnavailable(f"This consumer of {self.topic!r} ({self.group!r}) is closed.")
+        if self._closed or not self._sessions:
+            state = "closed" if self._closed else "not started"
+            raise BrokerUnavailable(f"This consumer of {self.topic!r} ({self.group!r}) is {state}.")
         queues = await self._connection.route(self._sessions[0].id, self.topic)
         length = min(max(poll, POLL), LONGEST_POLL)
         return await self._polls.take(partial(self._sources, queues, limit, invisible, length), limit, poll)
@@ -126,7 +127,7 @@ class Receiver:
                 if isinstance(part, Received):
                     messages.append(part)
                 elif isinstance(part, wire.Status) and part.code not in (20000, _NOTHING):
-                    raise refusal(part, doing)
+                    raise self._connection.refused(part, doing)
         except grpc.aio.AioRpcError as lost:
             if not messages:
                 self._connection.forget_route(self.topic)
@@ -143,4 +144,4 @@ class Receiver:
         doing = self._doing("Acknowledging")
         request = wire.ack(self.group, self.topic, messages)
         verdicts = await self._connection.call(self._sessions[0].id, wire.ACK, request, doing, well=_DONE)
-        return [None if each.code == 20000 else refusal(each, doing) for each in verdicts]
+        return [None if each.code == 20000 else self._connection.refused(each, doing) for each in verdicts]

@@ -101,6 +101,8 @@ class Session:
                 error: MeshError | None = None
             except grpc.aio.AioRpcError as lost:
                 error = broken(lost, doing)
+            except (grpc.aio.UsageError, asyncio.InvalidStateError) as ended:  # it broke before the first word
+                error = BrokerUnavailable(f"{doing}: the stream ended ({ended}).")
             except MeshError as refused:
                 error = refused
             finally:
@@ -128,9 +130,13 @@ class Session:
     async def _heartbeats(self) -> None:
         doing = self.connection.doing("A heartbeat", group=self.group)
         request = wire.heartbeat(self._kind, self.group)
+        failing = False
         while True:
             await sleep(self.connection.clock, HEARTBEAT)
             try:
                 await self.connection.call(self.id, wire.HEARTBEAT, request, doing)
+                failing = False
             except MeshError as error:
-                get_logger().warning("a heartbeat failed", error=str(error))
+                if not failing:
+                    get_logger().warning("a heartbeat failed", error=str(error))
+                failing = True

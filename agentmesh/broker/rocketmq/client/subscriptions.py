@@ -38,6 +38,7 @@ class Subscriptions:
         self._removes: set[str] = set()
         self._waiters: list[Waiter] = []
         self._full = False
+        self._failing = False
         self._work = asyncio.Event()
         self._version = 0
         self._task: asyncio.Task[None] | None = None
@@ -103,7 +104,7 @@ class Subscriptions:
                 await sleep(self._session.connection.clock, back)
                 back = min(back * 2, longest)
                 continue
-            back = _BACK[0]
+            back, self._failing = _BACK[0], False
             for each in waiters:
                 resolve(each, None)
 
@@ -126,7 +127,9 @@ class Subscriptions:
             raise
 
     def _failed(self, error: MeshError, waiters: list[Waiter]) -> None:
-        get_logger().warning("a subscription failed", error=str(error))
+        if not self._failing:
+            get_logger().warning("LiteTopics cannot be subscribed", error=str(error))
+        self._failing = True
         if may_pass(error):
             self._waiters = waiters + self._waiters
             self._work.set()

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from agentmesh.broker.rocketmq.remoting.brokers import Broker, read_json
@@ -32,6 +32,8 @@ _DELETE_TOPIC: Final = 215
 _DELETE_FROM_NAME_SERVER: Final = 216
 _TOPIC: Final = 351
 _LITE_TOPIC: Final = 200076
+_CREATE_USER: Final = 3001
+_CREATE_ACL: Final = 3006
 _READ_AND_WRITE: Final = 6
 _QUEUE: Final = re.compile(r'\{"brokerName":"([^"]*)","queueId":(\d+),"topic":"([^"]*)"\}:(\{[^}]*\})')
 _UPTIME: Final = re.compile(r"(\d+) days, (\d+) hours, (\d+) minutes, (\d+) seconds")
@@ -139,6 +141,19 @@ class Remoting(Reading):
     async def groups(self) -> set[str]:
         """The names of all groups, RocketMQ's own too."""
         return await self._names(_GROUPS, "subscriptionGroupTable")
+
+    async def create_user(self, name: str, password: str) -> None:
+        """A user of ACL 2.0 on all brokers, who may do nothing yet."""
+        user = {"username": name, "password": password, "userType": "Normal"}
+        await self._everywhere("Creating user", _CREATE_USER, {"username": name}, json.dumps(user).encode(), name=name)
+
+    async def grant(self, user: str, resources: Sequence[str], actions: Sequence[str]) -> None:
+        """Let a user do `actions` (`Pub`, `Sub`, …) with `resources` such as `Topic:t1-*` and `Group:t1-*`."""
+        subject = f"User:{user}"
+        entries = [{"resource": each, "actions": list(actions), "decision": "Allow"} for each in resources]
+        rights = {"subject": subject, "policies": [{"policyType": "Custom", "entries": entries}]}
+        body = json.dumps(rights).encode()
+        await self._everywhere("Granting rights to", _CREATE_ACL, {"subject": subject}, body, name=user)
 
     async def lags(self, group: str, topic: str) -> list[Lag]:
         """How far a group is in each queue of a topic; of LiteTopics see `lite_topic_info`."""

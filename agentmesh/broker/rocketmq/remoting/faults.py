@@ -31,8 +31,8 @@ def refusal(answer: Answer, doing: str, name: str, user: str) -> MeshError:
 
 
 def _refused(answer: Answer, doing: str, name: str, user: str) -> MeshError:
-    remark = answer.remark.replace("\n", " ").split(" See http")[0].split(" For more information")[0]
-    said = f"{doing}: {answer.code} {remark}."
+    remark = " ".join(answer.remark.split()).split(" See http")[0].split(" For more information")[0]
+    said = f"{doing}: {answer.code} {remark.rstrip(' .')}."
     code = answer.code
     if code == NOT_SUPPORTED:
         return ConfigError(
@@ -40,10 +40,17 @@ def _refused(answer: Answer, doing: str, name: str, user: str) -> MeshError:
             "knows it (?remoting=HOST:10911 or ?remoting=HOST:9876)."
         )
     if code == NO_PERMISSION or "AuthenticationException" in remark or "AuthorizationException" in remark:
-        grant = f"-s User:{user or 'USER'} -r Topic:{name or 'NAME'} -a Pub,Sub -d Allow"
+        if not user:
+            return Unauthorized(f"{said} It wants a user: give the access key and the secret key of one.")
+        grant = f"-s User:{user} -r Topic:{name or 'NAME'} -a Pub,Sub -d Allow"
         return Unauthorized(
-            f"{said} User {user or '(none)'!r} has no right to it, or its secret key is wrong. An administrator grants "
-            f"it with: {_ADMIN.format('createAcl')} {grant}"
+            f"{said} User {user!r} has no right to it, or its secret key is wrong. An administrator grants it with: "
+            f"{_ADMIN.format('createAcl')} {grant}"
+        )
+    if code == NO_TOPIC and name.startswith("%LMQ%"):
+        return ConfigError(
+            f"{said} LiteTopics are switched off there, and what is sent to one is lost. Set enableLmq=true and "
+            "enableMultiDispatch=true (broker.conf) and start the broker again."
         )
     if code == NO_TOPIC:
         return ConfigError(f"{said} Create it: {_ADMIN.format('updateTopic')} -t {name} -r 1 -w 1")

@@ -22,6 +22,10 @@ _GOING: Final = 1500
 """A server that is about to stop says so instead of answering."""
 
 _WELL: Final = (0,)
+_CERTIFICATE: Final = (
+    "Give the certificate of its authority (?tls=true&ca=PATH) and the host as the certificate names it, or "
+    "remoting_tls=false if it has none."
+)
 
 
 class Link:
@@ -61,6 +65,10 @@ class Link:
                 while True:
                     try:
                         answer = await self._exchange(code, fields or {}, body)
+                    except ssl.SSLCertVerificationError as error:
+                        raise ConfigError(f"{doing}: {error.verify_message}. {_CERTIFICATE}") from error
+                    except PayloadCorrupt as error:
+                        raise BrokerUnavailable(f"{doing}: {error} Check the port.") from error
                     except (OSError, asyncio.IncompleteReadError) as error:
                         lost = error
                         await asyncio.sleep(_BACK)
@@ -138,7 +146,7 @@ class Link:
 
 
 def _context(address: Address) -> ssl.SSLContext | None:
-    if not address.tls:
+    if not (address.tls if address.remoting_tls is None else address.remoting_tls):
         return None
     try:
         return ssl.create_default_context(cafile=address.ca or None)

@@ -8,7 +8,7 @@ from agentmesh.broker.rocketmq.remoting.brokers import Broker, Brokers
 from agentmesh.broker.rocketmq.remoting.faults import NO_TOPIC
 from agentmesh.broker.rocketmq.remoting.frame import Answer
 from agentmesh.broker.rocketmq.remoting.link import TIMEOUT
-from agentmesh.broker.rocketmq.remoting.record import Record, read_records
+from agentmesh.broker.rocketmq.remoting.record import Record, lite_queue, read_records
 
 READER: Final = "CID_RMQ_SYS_agentmesh"
 """The group that a pull names. Groups of this prefix need not be created; nothing is stored for it."""
@@ -49,8 +49,9 @@ class Reading:
         self, topic: str, offset: int, limit: int = 32, queue: int = 0, wait: float = 0.0, tag: str = "*"
     ) -> Pulled:
         """Up to `limit` records (the broker gives 32 or 256 KiB at once) of a queue from `offset` on. `topic` is a
-        topic or a `lite_queue`; one that was never written to is empty. `tag` chooses among the messages. With `wait` the broker holds the request that
-        many seconds if there is nothing yet, and answers some seconds late when there is.
+        topic or a `lite_queue`; one that was never written to is empty. `tag` chooses among the messages. With `wait`
+        the broker holds the request that many seconds if there is nothing yet, and answers some seconds late when there
+        is.
 
         Raises `BrokerUnavailable`, `ConfigError` (no such topic), `Unauthorized`.
         """
@@ -76,6 +77,11 @@ class Reading:
             int(told.get("minOffset", 0)),
             int(told.get("maxOffset", 0)),
         )
+
+    async def check_lite(self, parent: str) -> None:
+        """Raises `ConfigError` if LiteTopics are switched off: a broker without them takes messages to them and loses
+        them."""
+        await self.pull(lite_queue(parent, "check"), 0, 1)
 
     async def max_offset(self, topic: str, queue: int = 0) -> int:
         """The offset that the next message will get."""

@@ -118,7 +118,7 @@ def _properties(text: str) -> dict[str, str]:
 def _lite_offset(properties: dict[str, str], queue: str, offset: int) -> int:
     """A message that lies in several queues has its offsets in properties, apart from that of its own topic."""
     queues = properties.get("INNER_MULTI_DISPATCH", "").split(",")
-    if queue not in queues:
+    if not queue or queue not in queues:
         return offset
     offsets = properties.get("INNER_MULTI_QUEUE_OFFSET", "").split(",")
     return int(offsets[queues.index(queue)])

@@ -27,11 +27,11 @@ demo: setup ## a supervisor plans a trip, with no server and no key
 
 test: check ## everything that CI runs
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 -m "not cluster"
 
 test-fast: check ## the same without the slow ones, within three minutes
 	@echo "Running the fast tests"
-	@$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not cluster"
 
 cluster-up: setup ## RocketMQ and Nacos on loopback (needs Java 17, Maven and cargo)
 	@$(BIN)/python -m deploy.cluster up

@@ -17,10 +17,16 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 Durability = Literal["normal", "full"]
 _CHOICES: Final = {"level": LOG_LEVELS, "durability": get_args(Durability)}
 
-Kind = Literal["text", "url", "folder", "level", "durability", "size", "secret"]
-"""`url` and `folder` may be relative to the file that holds them; a `secret` is never read from a file; a `size` is in
-bytes, or in KB, MB, GB (of 1000) or KiB, MiB, GiB (of 1024).
+Kind = Literal["text", "url", "folder", "level", "durability", "size", "secret", "registries", "cards"]
+"""`url`, `folder` and `cards` may be relative to the file that holds them; a `secret` is never read from a file; a
+`size` is in bytes, or in KB, MB, GB (of 1000) or KiB, MiB, GiB (of 1024); `registries` and `cards` are several, in a
+list or with spaces between them.
 """
+
+REGISTRIES: Final = re.compile(r"(nacos://|(well-known:)?https?://)[^\s/]\S*|(direct|mesh):?")
+"""The address of a registry."""
+
+_WORDS: Final = ("direct", "mesh")
 
 SIZES: Final = {
     "retention": (10_000_000, 10**15),
@@ -42,20 +48,46 @@ class Setting(NamedTuple):
     help: str
 
 
+CardSource = str | Mapping[str, Any]
+"""Where a card is: a file, a URL, or the card itself."""
+
 SETTINGS: Final = (
     Setting(
         "broker",
         "AGENTMESH_BROKER",
         "url",
         "local://.agentmesh",
-        "Where topics and LiteTopics live: memory://NAME or local://DIR.",
+        "Where topics and LiteTopics live: memory://NAME, local://DIR, or "
+        "rocketmq://HOST:PORT[?remoting=HOST:PORT][&namespace=NAME][&tls=true][&ca=PATH].",
     ),
+    Setting("access_key", "AGENTMESH_ACCESS_KEY", "secret", None, "The access key for rocketmq://."),
+    Setting("secret_key", "AGENTMESH_SECRET_KEY", "secret", None, "The secret key for rocketmq://."),
     Setting(
         "registry",
         "AGENTMESH_REGISTRY",
-        "url",
+        "registries",
         None,
-        "Where agents register. Only the broker's own, the default, is there yet.",
+        "Where agents register and are found: mesh (the broker's own, the default where it has one), "
+        "nacos://HOST:PORT, direct (the `cards`), https://BASE (its well-known card). One, or several in a list or "
+        "with spaces between them: agents register in the first that takes them, and are found in all.",
+    ),
+    Setting("registry_user", "AGENTMESH_REGISTRY_USER", "secret", None, "The user name for nacos://."),
+    Setting("registry_password", "AGENTMESH_REGISTRY_PASSWORD", "secret", None, "The password for nacos://."),
+    Setting("registry_token", "AGENTMESH_REGISTRY_TOKEN", "secret", None, "A token for nacos://, instead of both."),
+    Setting(
+        "cards",
+        "AGENTMESH_CARDS",
+        "cards",
+        None,
+        "The agents that the registry direct: knows: a list of files, URLs and cards written in place.",
+    ),
+    Setting(
+        "cache",
+        "AGENTMESH_CACHE",
+        "folder",
+        None,
+        "The folder in which what registries told is kept for when they are away. Without it: agentmesh in "
+        "XDG_CACHE_HOME, else in ~/.cache.",
     ),
     Setting("model", "AGENTMESH_MODEL", "text", None, "The language model's name, as its endpoint knows it."),
     Setting("base_url", "OPENAI_BASE_URL", "text", None, "The OpenAI-compatible endpoint of the language model."),
@@ -117,7 +149,14 @@ class Config:
     """The settings of a mesh; `SETTINGS` tells what each is for."""
 
     broker: str = "local://.agentmesh"
+    access_key: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
     registry: str | None = None
+    registry_user: str | None = field(default=None, repr=False)
+    registry_password: str | None = field(default=None, repr=False)
+    registry_token: str | None = field(default=None, repr=False)
+    cards: tuple[CardSource, ...] | None = None
+    cache: str | None = None
     model: str | None = None
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
@@ -131,6 +170,11 @@ class Config:
     blob_threshold: int = 256_000
     blob_limit: int = 100_000_000
     log_level: str = "info"
+
+    @property
+    def registries(self) -> tuple[str, ...]:
+        """The addresses in `registry`, in their order."""
+        return tuple((self.registry or "").split())
 
 
 def load_config(
@@ -221,6 +265,10 @@ def _problem(setting: Setting, value: object, *, in_file: bool = False) -> str:
         return f"Keys do not belong in files: set {setting.env} in the environment."
     if setting.kind == "size":
         return _size_problem(setting, value)
+    if setting.kind == "registries":
+        return _registries_problem(value)
+    if setting.kind == "cards":
+        return _cards_problem(value)
     if not isinstance(value, str) or not value:
         return f"{setting.name} is a text, not {shown(repr(value))}."
     choices = _CHOICES.get(setting.kind)
@@ -235,6 +283,10 @@ def _value(setting: Setting, value: Any) -> Any:
     """What is right, as it is meant."""
     if setting.kind == "size":
         return read_size(value)
+    if setting.kind == "registries":
+        return " ".join(_addresses(value) or ())
+    if setting.kind == "cards":
+        return tuple(_several(value) or ())
     return value.lower() if setting.kind in _CHOICES else value
 
 
@@ -244,6 +296,39 @@ def _size_problem(setting: Setting, value: object) -> str:
     if size is None:
         return f"{setting.name} is a size such as 256KB or 100MB, not {shown(repr(value))}."
     return "" if low <= size <= high else f"{setting.name} is from {low:,} to {high:,} bytes, not {size:,}."
+
+
+def _several(value: object) -> list[Any] | None:
+    """A list, or the words of a text; None for anything else, and for nothing."""
+    found = value.split() if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
+    return [str(each) if isinstance(each, os.PathLike) else each for each in found] or None
+
+
+def _addresses(value: object) -> list[Any] | None:
+    """As `_several`, of registries: YAML makes a mapping of `direct:`, which is a word with or without its colon."""
+    listed = _several([value] if isinstance(value, dict) else value) or ()
+    found = [next(iter(each)) if isinstance(each, dict) and [*each.values()] == [None] else each for each in listed]
+    return [f"{each}:" if each in _WORDS else each for each in found] or None
+
+
+def _registries_problem(value: object) -> str:
+    known = "Use mesh, nacos://HOST:PORT, direct or https://BASE, one or a list of them."
+    addresses = _addresses(value)
+    if addresses is None:
+        return f"registry is an address or several, not {shown(repr(value))}. {known}"
+    for each in addresses:
+        if not isinstance(each, str) or not REGISTRIES.fullmatch(each):
+            return f"registry: {shown(repr(each))} is no address of a registry. {known}"
+    twice = [each for each in dict.fromkeys(addresses) if addresses.count(each) > 1]
+    return f"registry: {shown(twice[0])} is named twice." if twice else ""
+
+
+def _cards_problem(value: object) -> str:
+    cards = _several(value)
+    if cards is None:
+        return f"cards is a list of files, URLs and cards, not {shown(repr(value))}."
+    wrong = [each for each in cards if not each or not isinstance(each, str | Mapping)]
+    return f"cards: {shown(repr(wrong[0]))} is no card: write a file, a URL or the card itself." if wrong else ""
 
 
 def read_size(value: object) -> int | None:
@@ -274,9 +359,13 @@ def _unknown_arguments(arguments: Mapping[str, object]) -> list[str]:
 
 
 def _beside(folder: Path, kind: Kind, value: Any) -> Any:
-    """A relative folder in a file in `folder`, as seen from here."""
+    """A relative folder in a file in `folder`, as seen from here; of cards, those that are files."""
     if kind == "folder":
         return str(folder / value)
+    if kind == "cards":
+        return [
+            each if not isinstance(each, str) or "://" in each else str(folder / each) for each in _several(value) or ()
+        ]
     if kind != "url":
         return value
     scheme, mark, rest = value.partition("://")

@@ -5,7 +5,8 @@ import hashlib
 import os
 import re
 import time
-from typing import Literal
+from io import BytesIO
+from typing import Final, Literal
 
 from agentmesh.errors import ConfigError
 
@@ -34,7 +35,30 @@ def check_lite_topic(name: str) -> str:
     return name
 
 
+_RANDOM: Final = 4096
+
 _last_id = 0
+_random = BytesIO()
+
+
+def _draw(size: int) -> bytes:
+    """Random bytes of the system's, fetched many at a time: asking for them costs more than all else here."""
+    global _random
+    drawn = _random.read(size)
+    if len(drawn) < size:
+        fresh = BytesIO(os.urandom(_RANDOM))
+        drawn = fresh.read(size)
+        _random = fresh
+    return drawn
+
+
+def _forked() -> None:
+    """What is left of the parent's random bytes is the parent's to use."""
+    global _random
+    _random = BytesIO()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def new_id(kind: Kind) -> str:
@@ -42,7 +66,7 @@ def new_id(kind: Kind) -> str:
     process are in the order in which they were made (section 6.2, method 2: a random step within a millisecond).
     """
     global _last_id
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(_draw(10), "big")
     value = value & ~(0xF000 << 64) | 0x7000 << 64
     value = value & ~(0xC000 << 48) | 0x8000 << 48
     if value <= _last_id:
@@ -53,7 +77,7 @@ def new_id(kind: Kind) -> str:
 
 def new_token() -> str:
     """A fresh secret for a lease: 22 characters, 128 bits."""
-    return base64.urlsafe_b64encode(os.urandom(16)).decode()[:22]
+    return base64.urlsafe_b64encode(_draw(16)).decode()[:22]
 
 
 def kind_of(lite_topic: str) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from agentmesh.backends import open_backends
 from agentmesh.card import PLANS
 from agentmesh.clock import Clock, SystemClock, sleep
-from agentmesh.config import Config, load_config
+from agentmesh.config import CardSource, Config, load_config
 from agentmesh.contracts import Blobs, Broker, ChatModel, Planner, Registration, Registry
-from agentmesh.errors import BrokerUnavailable, ConfigError, MeshError, TopicNotFound
+from agentmesh.errors import BrokerUnavailable, MeshError, TopicNotFound
 from agentmesh.ids import keyed_call, new_id, new_token
 from agentmesh.message import DEFAULT_PRIORITY
 from agentmesh.runtime.bodies import Bodies
@@ -37,24 +38,28 @@ _DRAIN: Final = 5.0
 class Mesh:
     """An open mesh: `async with Mesh("local:///var/lib/mesh") as mesh`.
 
-    `broker` is `memory://NAME` or `local://DIR`; `model` the language model's name. `registry` and `embedder` have no
-    implementations to choose from yet. Every argument may come from `agentmesh.yaml` or `AGENTMESH_*` instead. With
-    `tenant` the mesh sees that tenant's calls alone; without, it is an operator's. `drain` is how many seconds running
-    handlers get to end when the mesh is left; what is not done by then is given back for the next process, as is
-    everything when the process dies. `alone=False` says that other processes will come: the folder of a `local://` mesh
-    is hosted by a child from the start, instead of by this process until the first of them arrives. `durability="full"`
-    survives a power cut too, at the price of a disk sync per commit. `retention` bounds the file of a `local://` mesh
-    (bytes, or a text such as "10GB"): the oldest calls and runs that ended are removed to keep it. Bodies above
-    `blob_threshold` bytes lie in the store `blobs` (a URL that fsspec knows; without it, beside the mesh), those above
-    `blob_limit` are refused.
+    `broker` is `memory://NAME`, `local://DIR` or `rocketmq://HOST:PORT`, the last with `access_key` and `secret_key`
+    where the cluster asks for them; `model` the language model's name. `registry` is where agents register and are
+    found, one address or several: `mesh`, the broker's own and the default, `nacos://HOST:PORT` (with `registry_user`
+    and `registry_password`, or `registry_token`), `direct`, which knows the `cards` (files, URLs or cards), and
+    `https://BASE`, the well-known card of a server. What they told is kept in the folder `cache` for when they are
+    away. `embedder` has no implementations to choose from yet. Every argument may come from `agentmesh.yaml` or
+    `AGENTMESH_*` instead. With `tenant` the mesh sees that tenant's calls alone; without, it is an operator's. `drain`
+    is how many seconds running handlers get to end when the mesh is left; what is not done by then is given back for
+    the next process, as is everything when the process dies. `alone=False` says that other processes will come: the
+    folder of a `local://` mesh is hosted by a child from the start, instead of by this process until the first of them
+    arrives. `durability="full"` survives a power cut too, at the price of a disk sync per commit. `retention` bounds
+    the file of a `local://` mesh (bytes, or a text such as "10GB"): the oldest calls and runs that ended are removed to
+    keep it. Bodies above `blob_threshold` bytes lie in the store `blobs` (a URL that fsspec knows; without it, beside
+    the mesh), those above `blob_limit` are refused.
 
-    Raises `ConfigError` for settings that are wrong, and `BrokerUnavailable`.
+    Raises `ConfigError` for settings that are wrong, `BrokerUnavailable` and `RegistryUnavailable`.
     """
 
     def __init__(
         self,
         broker: str | None = None,
-        registry: str | None = None,
+        registry: str | Sequence[str] | None = None,
         model: str | None = None,
         embedder: str | None = None,
         *,
@@ -62,6 +67,13 @@ class Mesh:
         principal: str | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        registry_user: str | None = None,
+        registry_password: str | None = None,
+        registry_token: str | None = None,
+        cards: Sequence[CardSource | Path] | None = None,
+        cache: str | Path | None = None,
         config: str | Path | None = None,
         durability: str | None = None,
         retention: int | str | None = None,
@@ -82,6 +94,13 @@ class Mesh:
             principal=principal,
             base_url=base_url,
             api_key=api_key,
+            access_key=access_key,
+            secret_key=secret_key,
+            registry_user=registry_user,
+            registry_password=registry_password,
+            registry_token=registry_token,
+            cards=cards,
+            cache=cache,
             durability=durability,
             retention=retention,
             blobs=blobs,
@@ -93,14 +112,16 @@ class Mesh:
         self._drain = drain
         self._instance = f"{os.getpid()}-{new_token()[:8]}"
         self._client: Client | None = None
+        self._closing = contextlib.AsyncExitStack()
         self._planner: Planner | None = None
         self._model: OpenAIChat | None = None
         self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        broker, registry, blobs = await self._open(self.config.broker)
+        broker, registry, blobs, self._closing = await open_backends(self.config, self._clock, alone=self._alone)
         hub = Hub(broker, self._clock, f"mesh-{self._instance}")
+        self._blobs = blobs
         self._client = Client(
             broker,
             registry,
@@ -129,7 +150,7 @@ class Mesh:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            await client.broker.close()
+            await self._closing.aclose()
             if self._model:
                 await self._model.aclose()
 
@@ -142,6 +163,12 @@ class Mesh:
     def registry(self) -> Registry:
         """The contract below: who is there."""
         return self._open_client().registry
+
+    @property
+    def blobs(self) -> Blobs:
+        """The contract below: where large bodies lie."""
+        self._open_client()
+        return self._blobs
 
     async def serve(self, *agents: "Agent | str | Path") -> None:
         """Register these agents and work on their tasks until the mesh is left.
@@ -254,44 +281,6 @@ class Mesh:
             return (await self.registry.get(topic)).alive
         except TopicNotFound:
             return False
-
-    async def _open(self, url: str) -> tuple[Broker, Registry, Blobs]:
-        """The broker that the URL names, its registry, and its blob store."""
-        for name in ("registry", "embedder"):
-            if getattr(self.config, name):
-                raise ConfigError(
-                    f"{name}={getattr(self.config, name)!r}: this version has only its own. Leave it out."
-                )
-        scheme, separator, rest = url.partition("://")
-        if scheme not in ("memory", "local") or not separator:
-            raise ConfigError(f"{url!r} is no mesh: use memory://NAME or local://DIR.")
-        if scheme == "memory":
-            from agentmesh.broker.memory import open_memory
-            from agentmesh.registry.embedded import EmbeddedRegistry
-
-            memory = await open_memory(rest, self._clock, self.config.blobs or "")
-            return memory, EmbeddedRegistry(memory, self._clock), memory.blobs
-        from agentmesh.broker.blobs import LocalBlobs
-        from agentmesh.broker.local import open_local
-        from agentmesh.registry.local import LocalRegistry
-
-        if not rest:
-            raise ConfigError("local:// needs a folder: local:///var/lib/mesh, or local://.agentmesh.")
-        local = await open_local(
-            rest,
-            self._clock,
-            durability=self.config.durability,
-            alone=self._alone,
-            retention=self.config.retention or 0,
-        )
-        blobs = LocalBlobs(local.folder.path, self.config.blobs or "")
-        if self.config.blobs:
-            try:
-                await asyncio.to_thread(blobs.settle)
-            except BaseException:
-                await local.close()
-                raise
-        return local, LocalRegistry(local), blobs
 
     def _get_model(self) -> ChatModel | None:
         if self._model is None and self.config.model:

@@ -3,6 +3,8 @@
 The wire form is one version byte and a MessagePack array. Fields are only ever added to `extra`, which every
 version carries along unread, so that a message passes through an older process unharmed. An entry whose data lies in
 the blob store has a version of its own: it carries a `Claim` instead, and a process that knows of none says so.
+
+`gc=False`: what holds plain data is in no cycle, and the garbage collector need not look at it.
 """
 
 import re
@@ -31,7 +33,7 @@ QUESTIONS: Final = frozenset({"input_required", "approval_required"})
 """The types of event that wait for an answer."""
 
 
-class Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+class Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """A task on its way to an agent. Times are milliseconds UTC; 0 means none.
 
     `id` names the call or run and, unless `reply_to` says otherwise, the LiteTopic of its events.
@@ -105,7 +107,7 @@ def told(data: Any) -> Any:
     return {**(data.facts or {}), "blob": str(data)} if type(data) is Claim else data
 
 
-class Draft(msgspec.Struct, array_like=True, frozen=True):
+class Draft(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """An entry that is not written yet. With an `id`, appending it again is a no-op.
 
     `data` is plain JSON data, or a `Claim`. `attempt` and `token` are those of the lease of a worker's entry, else 0
@@ -119,7 +121,7 @@ class Draft(msgspec.Struct, array_like=True, frozen=True):
     token: str = ""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """An entry of a LiteTopic. Offsets are dense and start at 0; `time` is the backend's, in ms UTC.
 
     Read through the contract, `data` that lies in the blob store is a `Claim`.
@@ -134,7 +136,7 @@ class Entry(msgspec.Struct, frozen=True):
     data: Any
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """Something that happened in a call or a run, as its readers see it; `time` is in ms UTC."""
 
     offset: int
@@ -167,7 +169,7 @@ def decode_message(raw: bytes) -> Message:
     """Raises `PayloadCorrupt` for bytes that are no message, or one of a newer wire version."""
     _check_version(raw)
     try:
-        return _message_decoder.decode(memoryview(raw)[1:])
+        return _message_decoder.decode(raw[1:])
     except _CODING_ERRORS as error:
         raise PayloadCorrupt(f"These {len(raw)} bytes are no message: {error}.") from error
 
@@ -203,12 +205,13 @@ def decode_data(raw: bytes | bytearray) -> Any:
 
 def decode_entry(offset: int, entry_id: str | None, time: int, content: bytes) -> Entry:
     """Raises `PayloadCorrupt` for content that is none, or of a newer wire version."""
-    if content[:1] == _CLAIM_BYTE:
+    if content[:1] != _VERSION_BYTE:
+        if content[:1] != _CLAIM_BYTE:
+            _check_version(content)
         kind, attempt, token, claim = decode_claim(content)
         return Entry(offset, entry_id or f"@{offset}", time, kind, attempt, token, claim)
-    _check_version(content)
     try:
-        kind, attempt, token, data = _content_decoder.decode(memoryview(content)[1:])
+        kind, attempt, token, data = _content_decoder.decode(content[1:])
     except _CODING_ERRORS as error:
         raise PayloadCorrupt(f"Entry {offset} cannot be decoded: {error}.") from error
     return Entry(offset, entry_id or f"@{offset}", time, kind, attempt, token, data)

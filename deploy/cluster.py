@@ -1,7 +1,7 @@
 """RocketMQ and Nacos on this machine: `python -m deploy.cluster up`, `down`, `status`.
 
 Both listen on loopback, at their usual ports. What they store, log and need to be stopped lies in `.cluster`, or in the
-folder that `AGENTMESH_CLUSTER` names.
+folder that `AGENTMESH_CLUSTER_DIR` names.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _PATIENCE: Final = 60.0
 
 def folder() -> Path:
     """Where the servers keep everything."""
-    return Path(os.environ.get("AGENTMESH_CLUSTER") or Path(__file__).parent.parent / ".cluster")
+    return Path(os.environ.get("AGENTMESH_CLUSTER_DIR") or Path(__file__).parent.parent / ".cluster")
 
 
 def servers(where: Path) -> tuple[RocketMQ, NacosServer]:

@@ -47,7 +47,16 @@ model: qwen-plus
 base_url: https://llm.example.com/v1
 ```
 
-Relative folders in the file are meant from where the file is. Keys do not belong in it: set `OPENAI_API_KEY`.
+Relative folders, and cards that are files, are meant from where the file is. Keys, users and passwords do not belong in
+it: set their variables. [Registries](registries.md) tells how agents are found by `registry` and `cards`:
+
+```yaml title=agentmesh.yaml
+broker: rocketmq://mq.example.com:8081
+registry: [nacos://nacos.example.com:8848, direct, https://agents.example.com]
+cards:
+  - cards/translator.json
+  - https://partner.example.com/.well-known/agent-card.json
+```
 """
 
 

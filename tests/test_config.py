@@ -162,3 +162,62 @@ def test_the_store_of_large_bodies_is_a_url() -> None:
     assert load_config(env={"AGENTMESH_BLOBS": "s3://bucket/x"}).blobs == "s3://bucket/x"
     with pytest.raises(ConfigError, match="blobs is an address"):
         load_config(env={}, blobs="/var/lib/blobs")
+
+
+def test_registries_are_one_address_or_several_in_a_list_or_a_text() -> None:
+    several = ("nacos://h:8848?namespace=prod", "direct:", "well-known:https://a.example/base", "mesh:")
+    assert load_config(env={}).registries == ()
+    assert load_config(env={"AGENTMESH_REGISTRY": "nacos://h:8848"}).registries == ("nacos://h:8848",)
+    assert load_config(env={"AGENTMESH_REGISTRY": "  ".join(several)}).registries == several
+    assert load_config(env={}, registry=list(several)).registries == several
+    write("registry:\n" + "".join(f"  - {each}\n" for each in several))
+    assert load_config(env={}).registries == several
+
+
+@pytest.mark.parametrize("text", ["direct", "[direct]", "\n  - direct:", "'direct:'", "\n  direct:"])
+def test_a_registry_that_is_a_word_may_do_without_its_colon_which_yaml_reads_otherwise(text: str) -> None:
+    write(f"registry: {text}\n")
+    assert load_config(env={}).registries == ("direct:",)
+
+
+@pytest.mark.parametrize(
+    "text", ["consul://h:1", "nacos://", "[]", "3", "[3]", "[direct, direct]", "elsewhere", "{a: 1}", "[{direct: 1}]"]
+)
+def test_what_is_no_address_of_a_registry_is_refused_with_those_that_are(text: str) -> None:
+    write(f"registry: {text}\n")
+    with pytest.raises(ConfigError, match=r"agentmesh\.yaml:1: registry: registry(:| is) ") as caught:
+        load_config(env={})
+    assert "twice" in str(caught.value) or "nacos://HOST:PORT" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["access_key", "secret_key", "registry_user", "registry_password", "registry_token"])
+def test_what_opens_a_cluster_comes_from_the_environment_and_is_not_shown(name: str) -> None:
+    variable = f"AGENTMESH_{name.upper()}"
+    config = load_config(env={variable: "hush"})
+    assert getattr(config, name) == "hush"
+    assert "hush" not in repr(config)
+    write(f"{name}: hush\n")
+    with pytest.raises(ConfigError, match=variable) as caught:
+        load_config(env={})
+    assert "hush" not in str(caught.value)
+
+
+def test_cards_are_files_urls_and_cards_and_files_are_meant_from_where_the_settings_are() -> None:
+    path = write(
+        "cards:\n  - cards/a.json\n  - https://a.example/card.json\n  - {name: 译者, version: '1'}\n",
+        "deep/agentmesh.yaml",
+    )
+    assert load_config(path, env={}).cards == (
+        "deep/cards/a.json",
+        "https://a.example/card.json",
+        {"name": "译者", "version": "1"},
+    )
+    assert load_config(env={"AGENTMESH_CARDS": "a.json b.json"}).cards == ("a.json", "b.json")
+    assert load_config(env={}, cards=[Path("a.json")]).cards == ("a.json",)
+
+
+@pytest.mark.parametrize("text", ["3", "[]", "[3]", "[[a]]", "{a: 1}", "[{}]"])
+def test_what_is_no_list_of_cards_is_refused(text: str) -> None:
+    write(f"cards: {text}\n")
+    with pytest.raises(ConfigError, match=r"agentmesh\.yaml:1: cards: cards"):
+        load_config(env={})

@@ -35,13 +35,14 @@ def list_agents(
     agents: options.AgentPaths = None,
     no_serve: options.NoServe = False,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
     """List agents with their topics and skills."""
 
     async def show_all() -> int:
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             await _announce(opened_mesh, agents, no_serve)
             show(await opened_mesh.registry.list(alive=not everything), as_json=as_json, with_alive=everything)
         return 0
@@ -55,13 +56,14 @@ def find(
     agents: options.AgentPaths = None,
     no_serve: options.NoServe = False,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
     """Find the skills that fit a text, best first."""
 
     async def search() -> int:
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             await _announce(opened_mesh, agents, no_serve)
             _show_hits(await opened_mesh.search(" ".join(query), limit), as_json=as_json)
         return 0

@@ -33,6 +33,7 @@ def answer(
         typer.Option("--question", "-q", metavar="ID", show_default=False, help="Needed where several are open."),
     ] = None,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -40,7 +41,7 @@ def answer(
     words = (sys.stdin.read() if text == ["-"] else " ".join(text)).strip()
 
     async def send() -> int:
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             await (await opened_mesh.attach(call_id)).answer(words, question)
         _tell({"id": call_id, "answered": True}, f"answered; agentmesh attach {call_id} goes on with it", as_json)
         return 0
@@ -51,13 +52,14 @@ def answer(
 def cancel(
     call_id: options.CallId,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
     """Cancel a call or run, and the calls it made."""
 
     async def send() -> int:
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             call = await opened_mesh.attach(call_id)
             await call.cancel()
             end = (await call.state()).terminal

@@ -35,6 +35,7 @@ def attach(
     agents: options.AgentPaths = None,
     no_serve: options.NoServe = False,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -43,7 +44,7 @@ def attach(
     async def watch_again() -> int:
         from agentmesh.cli.follow import watch
 
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             call = await opened_mesh.attach(call_id)
             if no_follow:
                 return await _look(call, after, as_json=as_json)

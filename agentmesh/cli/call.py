@@ -52,6 +52,7 @@ def call(
     agents: options.AgentPaths = None,
     no_serve: options.NoServe = False,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -70,7 +71,7 @@ def call(
     body = _read_input(value)
 
     async def make() -> int:
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             folders = [] if no_serve else agent_folders(opened_mesh.config, agents)
             if start:
                 await announce(opened_mesh, folders)

@@ -39,22 +39,25 @@ def chat(
         str, typer.Option("--session", "-s", metavar="NAME", show_default=False, help="The session to go on with.")
     ] = "",
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     verbose: options.Verbose = 0,
 ) -> int:
     """Talk to a supervisor: every line is a goal, and the session remembers.
 
     The agents of this folder are served by this process, and so is a supervisor unless one is alive.
     """
-    return finish(_chat(agents, session or f"chat-{uuid4().hex[:8]}", mesh, verbose))
+    return finish(_chat(agents, session or f"chat-{uuid4().hex[:8]}", mesh, registry, verbose))
 
 
-async def _chat(agents: list[Path] | None, session: str, url: str | None, verbose: int) -> int:
+async def _chat(
+    agents: list[Path] | None, session: str, url: str | None, registries: list[str] | None, verbose: int
+) -> int:
     import asyncio
 
     from agentmesh.cli.lines import read_line
     from agentmesh.cli.output import note
 
-    async with opened(url, verbose=verbose) as mesh:
+    async with opened(url, registries, verbose=verbose) as mesh:
         await mesh.serve(*agent_folders(mesh.config, agents))
         note(f"session {session} (agentmesh chat --session {session} goes on with it; Ctrl-D leaves)")
         code = 0

@@ -34,11 +34,12 @@ class Finding(NamedTuple):
     fix: str = ""
 
 
-def diagnose(url: str | None, *, ask_model: bool = False) -> list[Finding]:
+def diagnose(url: str | None, registries: list[str] | None = None, *, ask_model: bool = False) -> list[Finding]:
     """Everything that can be told without changing anything."""
     findings = list(_versions())
     try:
-        config, places = load_config(broker=url), origins(broker=url)
+        config = load_config(broker=url, registry=registries or None)
+        places = origins(broker=url, registry=registries or None)
     except ConfigError as error:
         return [*findings, Finding("settings", "fail", str(error), "correct or remove these settings")]
     findings.append(_settings(config, places))

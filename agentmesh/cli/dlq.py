@@ -50,13 +50,14 @@ def list_letters(
     ] = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 100,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
     """List dead letters, in the order in which they died."""
 
     async def look() -> int:
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             found = []
             async for stored in _letters(opened_mesh).list(topic):
                 found.append(stored)
@@ -72,13 +73,14 @@ def list_letters(
 def show(
     call_id: options.CallId,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
     """Show a dead letter: reason, attempts, input and history."""
 
     async def look() -> int:
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             letters = _letters(opened_mesh)
             stored = await letters.find(call_id)
             _show(stored, await letters.history(stored), as_json=as_json)
@@ -93,6 +95,7 @@ def retry(
     every: All = None,
     yes: Yes = False,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -102,7 +105,7 @@ def retry(
     async def again() -> int:
         from agentmesh.cli.output import json_line, say
 
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             letters = _letters(opened_mesh)
             for stored in await _chosen(letters, ids, every, "Retry", yes=yes):
                 new = await letters.retry(stored)
@@ -121,6 +124,7 @@ def drop(
     every: All = None,
     yes: Yes = False,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -130,7 +134,7 @@ def drop(
     async def remove() -> int:
         from agentmesh.cli.output import json_line, say
 
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             letters = _letters(opened_mesh)
             dropped = 0
             for some in _by_topic(await _chosen(letters, ids, every, "Drop", yes=yes)):

@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     model: Annotated[bool, typer.Option("--model", help="Ask the language model for a word, too.")] = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -36,7 +37,7 @@ def doctor(
     from agentmesh.cli.exits import FAILED, OK
     from agentmesh.cli.output import json_document
 
-    findings = diagnose(mesh, ask_model=model)
+    findings = diagnose(mesh, registry, ask_model=model)
     if as_json:
         json_document([each._asdict() for each in findings])
     else:

@@ -23,6 +23,7 @@ from agentmesh.cli import (
     stats,
     tenant,
     trace,
+    transfer,
     up,
 )
 from agentmesh.cli.exits import FAILED, MEANINGS, USAGE
@@ -80,7 +81,7 @@ def _root(
         context.get_help()
 
 
-for module in (run, chat, up, call, attach, answer, new, agents, stats, trace, check, doctor, chaos, host):
+for module in (run, chat, up, call, attach, answer, new, agents, stats, trace, check, doctor, chaos, host, transfer):
     module.register(app)
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(tenant.app, name="tenant", rich_help_panel="Operate")

@@ -24,13 +24,21 @@ def finish(command: "Coroutine[Any, Any, int]") -> int:
 
 
 @asynccontextmanager
-async def opened(url: str | None, *, verbose: int = 0, drain: float = 0.0, alone: bool = True) -> "AsyncIterator[Mesh]":
-    """The mesh of `--mesh` or the settings, with logging begun. What runs gets `drain` seconds to end on leaving;
-    `alone=False` says that other processes will come."""
+async def opened(
+    url: str | None,
+    registries: Sequence[str] | None = None,
+    *,
+    verbose: int = 0,
+    drain: float = 0.0,
+    alone: bool = True,
+) -> "AsyncIterator[Mesh]":
+    """The mesh of `--mesh` and `--registry` or the settings, with logging begun. What runs gets `drain` seconds to end
+    on leaving; `alone=False` says that other processes will come.
+    """
     from agentmesh.cli.logs import start_logging
     from agentmesh.mesh import Mesh
 
-    mesh = Mesh(url, drain=drain, alone=alone)
+    mesh = Mesh(url, registries or None, drain=drain, alone=alone)
     start_logging(_log_level(mesh.config, verbose))
     async with mesh:
         yield mesh

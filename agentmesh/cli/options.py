@@ -23,7 +23,18 @@ MeshUrl = Annotated[
         "-m",
         metavar="URL",
         show_default=False,
-        help="local://DIR or memory://NAME. Else AGENTMESH_BROKER, else agentmesh.yaml, else local://.agentmesh.",
+        help="local://DIR, memory://NAME or rocketmq://HOST:PORT. Else AGENTMESH_BROKER, else agentmesh.yaml, else "
+        "local://.agentmesh.",
+    ),
+]
+Registries = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--registry",
+        metavar="URL",
+        show_default=False,
+        help="nacos://HOST:PORT, https://BASE, direct or mesh, the mesh's own; repeatable. Else AGENTMESH_REGISTRY, "
+        "else agentmesh.yaml, else mesh.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, errors as JSON on stderr.")]

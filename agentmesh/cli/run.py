@@ -34,6 +34,7 @@ def run(
     ] = "",
     deadline: options.Deadline = None,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -44,7 +45,7 @@ def run(
     text = (sys.stdin.read() if goal == ["-"] else " ".join(goal)).strip()
     if not text:
         raise typer.BadParameter("the goal is empty.", param_hint="GOAL")
-    return finish(_run(text, agents, session, deadline, mesh, as_json, verbose))
+    return finish(_run(text, agents, session, deadline, mesh, registry, as_json, verbose))
 
 
 async def _run(
@@ -53,13 +54,14 @@ async def _run(
     session: str,
     deadline: float | None,
     url: str | None,
+    registries: list[str] | None,
     as_json: bool,
     verbose: int,
 ) -> int:
     from agentmesh.cli.follow import watch
     from agentmesh.cli.output import is_rich, json_line, note, one_line
 
-    async with opened(url, verbose=verbose) as mesh:
+    async with opened(url, registries, verbose=verbose) as mesh:
         folders = agent_folders(mesh.config, agents)
         await mesh.serve(*folders)
         if not folders and not await mesh.registry.list():

@@ -42,6 +42,7 @@ def stats(
         bool, typer.Option("--watch", "-w", help="Look again and again; a time after it says how often: --watch 5.")
     ] = False,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -52,13 +53,15 @@ def stats(
         times = [each for each in names if each[:1].isdecimal()]  # no topic begins with a digit
         names = [each for each in names if each not in times]
         every = max(_LEAST, options.seconds(times[-1])) if times else _EVERY
-    return finish(_stats(names, every, mesh, as_json=as_json, verbose=verbose))
+    return finish(_stats(names, every, mesh, registry, as_json=as_json, verbose=verbose))
 
 
-async def _stats(names: Sequence[str], every: float, url: str | None, *, as_json: bool, verbose: int) -> int:
+async def _stats(
+    names: Sequence[str], every: float, url: str | None, registries: list[str] | None, *, as_json: bool, verbose: int
+) -> int:
     import asyncio
 
-    async with opened(url, verbose=verbose) as mesh:
+    async with opened(url, registries, verbose=verbose) as mesh:
         screen = _Screen(as_json=as_json, live=bool(every))
         try:
             look = await _look(mesh, names, None)

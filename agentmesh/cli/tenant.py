@@ -79,6 +79,7 @@ def set_tenant(
         ),
     ] = None,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -91,7 +92,7 @@ def set_tenant(
     async def change() -> int:
         import msgspec
 
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             _check_operator(opened_mesh)
             tenant = msgspec.structs.replace(await _find(opened_mesh, name), **changes)
             await opened_mesh.broker.set_tenant(tenant)
@@ -102,11 +103,16 @@ def set_tenant(
 
 
 @app.command("list", epilog=LIST_EPILOG)
-def list_tenants(mesh: options.MeshUrl = None, as_json: options.AsJson = False, verbose: options.Verbose = 0) -> int:
+def list_tenants(
+    mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = 0,
+) -> int:
     """List the tenants that were set."""
 
     async def look() -> int:
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             own = opened_mesh.config.tenant
             tenants = [each for each in await opened_mesh.broker.tenants() if own in (None, "", each.name)]
         _show(tenants, as_json=as_json)
@@ -117,12 +123,16 @@ def list_tenants(mesh: options.MeshUrl = None, as_json: options.AsJson = False, 
 
 @app.command(epilog=SHOW_EPILOG)
 def show(
-    name: Name, mesh: options.MeshUrl = None, as_json: options.AsJson = False, verbose: options.Verbose = 0
+    name: Name,
+    mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = 0,
 ) -> int:
     """Show what holds for a tenant."""
 
     async def look() -> int:
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             if opened_mesh.config.tenant != name:
                 _check_operator(opened_mesh)
             tenant = await _find(opened_mesh, name)

@@ -32,6 +32,7 @@ def trace(
     call_id: options.CallId,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many entries.")] = 10_000,
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = 0,
 ) -> int:
@@ -41,7 +42,7 @@ def trace(
         from agentmesh.clock import SystemClock
         from agentmesh.trace.timeline import read_timeline
 
-        async with opened(mesh, verbose=verbose) as opened_mesh:
+        async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             now, tenant = SystemClock().now(), opened_mesh.config.tenant or ""
             found = await read_timeline(opened_mesh.broker, call_id, now, limit=limit, tenant=tenant)
         _show(found, limit, as_json=as_json)

@@ -53,22 +53,25 @@ def up(
         ),
     ] = "",
     mesh: options.MeshUrl = None,
+    registry: options.Registries = None,
     verbose: options.Verbose = 0,
 ) -> int:
     """Serve agents and a supervisor until Ctrl-C.
 
     The supervisor is the one that comes with agentmesh, unless another is among the agents.
     """
-    return finish(_up(paths, drain, metrics, mesh, verbose))
+    return finish(_up(paths, drain, metrics, mesh, registry, verbose))
 
 
-async def _up(paths: list[Path] | None, drain: float, metrics: str, url: str | None, verbose: int) -> int:
+async def _up(
+    paths: list[Path] | None, drain: float, metrics: str, url: str | None, registries: list[str] | None, verbose: int
+) -> int:
     import asyncio
 
     from agentmesh.cli.output import note
 
     try:
-        await _serve(paths, drain, metrics, url, verbose)
+        await _serve(paths, drain, metrics, url, registries, verbose)
     except asyncio.CancelledError:
         note("stopped at once; what ran is done again by the next process")
     else:
@@ -76,12 +79,14 @@ async def _up(paths: list[Path] | None, drain: float, metrics: str, url: str | N
     return 0
 
 
-async def _serve(paths: list[Path] | None, drain: float, metrics: str, url: str | None, verbose: int) -> None:
+async def _serve(
+    paths: list[Path] | None, drain: float, metrics: str, url: str | None, registries: list[str] | None, verbose: int
+) -> None:
     from agentmesh.cli.agents import show
     from agentmesh.cli.output import note
 
     address = _address(metrics)
-    async with opened(url, verbose=verbose, drain=drain, alone=False) as mesh, _exporting(mesh, address):
+    async with opened(url, registries, verbose=verbose, drain=drain, alone=False) as mesh, _exporting(mesh, address):
         folders = agent_folders(mesh.config, paths)
         if not folders:
             raise ConfigError(f"There are no agents in {mesh.config.agents}/ to serve. {NEW_AGENT}.")

@@ -12,6 +12,7 @@ from agentmesh.card import AgentCard, card_digest, read_card, write_card
 from agentmesh.clock import Clock
 from agentmesh.contracts import Change, Registration
 from agentmesh.errors import ConfigError, Conflict, TopicNotFound
+from agentmesh.registry.versions import version_order as version_order
 
 SILENCE: Final = 15_000
 """An instance that did not renew for so long (ms) is gone."""
@@ -219,10 +220,3 @@ class EmbeddedRegistry:
         for watcher in self._live.watchers:
             watcher.put_nowait(change)
         self._changed(topic)
-
-
-def version_order(version: str) -> tuple[list[tuple[int, str]], bool, str]:
-    """Sorts versions as people read them: numbers by value, 1.10 after 1.9, and 2.0-beta before 2.0."""
-    main, _, early = version.partition("-")
-    parts = [(int(part), "") if part.isdigit() else (-1, part) for part in main.split(".")]
-    return parts, not early, early

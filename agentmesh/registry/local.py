@@ -1,14 +1,13 @@
 """The registry of a `local://` mesh, in whatever process its host is."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from agentmesh.broker.local.broker import LocalBroker
 from agentmesh.broker.local.remote import Remote
 from agentmesh.contracts import Change, Registration
+from agentmesh.registry.changes import Known, changes
 from agentmesh.registry.embedded import EmbeddedRegistry
-
-Known = dict[tuple[str, str], Registration]
 
 
 class LocalRegistry:
@@ -60,7 +59,7 @@ class LocalRegistry:
         self._broker.listeners.append(on_change)
         try:
             known: Known = {}
-            for change in _changes(known, "", await self.list(alive=False)):
+            for change in changes(known, "", await self.list(alive=False)):
                 yield change
             while True:
                 await wake.wait()
@@ -68,7 +67,7 @@ class LocalRegistry:
                 while changed:
                     topic = next(iter(changed))
                     del changed[topic]
-                    for change in _changes(known, topic, await self._of(topic)):
+                    for change in changes(known, topic, await self._of(topic)):
                         yield change
         finally:
             self._broker.listeners.remove(on_change)
@@ -76,17 +75,3 @@ class LocalRegistry:
     async def _of(self, topic: str) -> Sequence[Registration]:
         at = await self._at()
         return await at.registrations(topic) if isinstance(at, Remote) else at.of(topic)
-
-
-def _changes(known: Known, topic: str, found: Sequence[Registration]) -> Iterator[Change]:
-    """What is different about a topic, or about all when there is none; `known` is what was told and is kept up."""
-    now = {(each.topic, each.version): each for each in found}
-    for key in [key for key in known if topic in ("", key[0]) and key not in now]:
-        yield Change("removed", known.pop(key))
-    for key, each in now.items():
-        before = known.get(key)
-        known[key] = each
-        if each.alive and not (before and before.alive and before.card == each.card):
-            yield Change("online", each)
-        elif before and before.alive and not each.alive:
-            yield Change("offline", each)

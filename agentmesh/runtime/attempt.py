@@ -144,14 +144,14 @@ class Attempt:
 
     def _run_time(self, *, paused: bool = False) -> None:
         """Stop the handler at the end of its time or at the call's deadline, whichever is first."""
-        clock, deadline = self.client.clock, self.message.deadline
+        alarms, deadline = self.client.hub.alarms, self.message.deadline
         if paused or self._left is None:
             self._ends = 0
-            self._timer = clock.call_at(deadline, lambda: self.stop("deadline"))
+            self._timer = alarms.call_at(deadline, lambda: self.stop("deadline"))
             return
-        self._ends = clock.now() + round(self._left)
+        self._ends = self.client.clock.now() + round(self._left)
         reason: Reason = "timeout" if self._ends < deadline else "deadline"
-        self._timer = clock.call_at(min(self._ends, deadline), lambda: self.stop(reason))
+        self._timer = alarms.call_at(min(self._ends, deadline), lambda: self.stop(reason))
 
     def _stop_time(self) -> None:
         if self._timer:

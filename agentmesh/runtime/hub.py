@@ -8,6 +8,7 @@ from agentmesh.clock import Clock, resolve, sleep
 from agentmesh.contracts import Broker
 from agentmesh.errors import BrokerUnavailable, MeshError
 from agentmesh.message import Entry
+from agentmesh.scheduling.alarms import Alarms
 
 _POLL: Final = 60.0
 _BATCHES: Final = 1000
@@ -20,9 +21,12 @@ class Follower:
     """One reader of one LiteTopic, from an offset on. A slow one costs nobody anything: past a bound it forgets what it
     was handed and reads the log itself."""
 
-    def __init__(self, broker: Broker, clock: Clock, lite_topic: str, after: int, *, behind: bool) -> None:
+    def __init__(
+        self, broker: Broker, clock: Clock, alarms: Alarms, lite_topic: str, after: int, *, behind: bool
+    ) -> None:
         self._broker = broker
         self._clock = clock
+        self._alarms = alarms
         self._lite_topic = lite_topic
         self._position = after
         self._buffer: list[Entry] = []
@@ -72,13 +76,13 @@ class Follower:
     async def _wait(self, until: int | None) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiter = waiter
-        timer = None if until is None else self._clock.call_at(until, lambda: resolve(waiter, None))
+        alarm = None if until is None else self._alarms.call_at(until, lambda: resolve(waiter, None))
         try:
             await waiter
         finally:
             self._waiter = None
-            if timer:
-                timer.cancel()
+            if alarm:
+                alarm.cancel()
 
     def _wake(self) -> None:
         if self._waiter is not None:
@@ -86,11 +90,13 @@ class Follower:
 
 
 class Hub:
-    """Polls one inbox and hands what comes to the followers of each LiteTopic."""
+    """Polls one inbox and hands what comes to the followers of each LiteTopic. `alarms`: the timers of all that wait
+    in this process."""
 
     def __init__(self, broker: Broker, clock: Clock, client: str) -> None:
         self._broker = broker
         self._clock = clock
+        self.alarms = Alarms(clock)
         self._inbox = broker.inbox(client)
         self._followers: dict[str, list[Follower]] = {}
         self._positions: dict[str, int] = {}
@@ -105,7 +111,7 @@ class Hub:
         if self._ended:
             raise self._ended
         others = self._followers.get(lite_topic)
-        follower = Follower(self._broker, self._clock, lite_topic, after, behind=bool(others))
+        follower = Follower(self._broker, self._clock, self.alarms, lite_topic, after, behind=bool(others))
         if others:
             others.append(follower)
         else:
@@ -146,6 +152,7 @@ class Hub:
             self._end(error)
         finally:
             self._end(BrokerUnavailable("The mesh is closed."))
+            self.alarms.close()
 
     async def _come_back(self) -> None:
         """Subscribe anew, as soon as the broker is there again. Until then whoever follows fails, and may try again."""

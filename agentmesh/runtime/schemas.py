@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from agentmesh.config import LOG_LEVELS, SETTINGS, SIZES, Setting
+from agentmesh.config import LOG_LEVELS, REGISTRIES, SETTINGS, SIZES, Setting
 from agentmesh.runtime.agent_file import AgentFile
 from agentmesh.schema import without_titles
 
@@ -41,6 +41,11 @@ def _setting(setting: Setting) -> dict[str, Any]:
         schema["type"] = ["integer", "string", "null"]
         schema["minimum"], schema["maximum"] = SIZES[setting.name]
         schema["pattern"] = "^[0-9]{1,12} ?([KMGkmg][Ii]?)?[Bb]?$"
+    if setting.kind == "registries":
+        schema["type"] = ["string", "array", "null"]
+        schema["items"] = {"type": "string", "pattern": f"^({REGISTRIES.pattern})$"}
+    if setting.kind == "cards":
+        schema |= {"type": ["string", "array", "null"], "items": {"type": ["string", "object"]}}
     return schema | ({"default": setting.default} if setting.default is not None else {})
 
 

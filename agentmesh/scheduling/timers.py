@@ -1,17 +1,18 @@
 """What falls due when: many timers, one of which is asked for."""
 
 from collections.abc import Hashable
-from heapq import heappop, heappush
-from typing import Generic, TypeVar
+from heapq import heapify, heappop, heappush
+from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+_SPARE: Final = 256
 
 
 class Timers(Generic[K]):
     """Keys with a time (ms UTC), in buckets of `resolution` ms, so that adding and removing cost O(1).
 
-    A key falls due at the end of its bucket: never early, and at most `resolution` late. What a bucket leaves behind
-    when all its keys are removed is one int, until its time.
+    A key falls due at the end of its bucket: never early, and at most `resolution` late. Buckets whose keys are
+    all removed stay until their time, or until most are such.
     """
 
     def __init__(self, resolution: int) -> None:
@@ -36,6 +37,8 @@ class Timers(Generic[K]):
         if keys is None:
             self._buckets[bucket] = {key}
             heappush(self._order, bucket)
+            if len(self._order) > 2 * len(self._bucket_of) + _SPARE:
+                self._forget_empty()
         else:
             keys.add(key)
 
@@ -44,6 +47,11 @@ class Timers(Generic[K]):
         bucket = self._bucket_of.pop(key, None)
         if bucket is not None:
             self._buckets[bucket].discard(key)
+
+    def _forget_empty(self) -> None:
+        self._buckets = {bucket: keys for bucket, keys in self._buckets.items() if keys}
+        self._order = list(self._buckets)
+        heapify(self._order)
 
     def due(self, now: int, limit: int) -> list[K]:
         """Up to `limit` keys that are due, taken out; bucket by bucket, in no order within one."""

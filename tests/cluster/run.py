@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 SUITE = ("-q", "-m", "cluster")
 sys.path.insert(0, str(ROOT))
 
+from deploy.cluster import install_nacos  # noqa: E402
 from deploy.rocketmq import RocketMQ, free_ports  # noqa: E402
 
 
@@ -48,9 +49,10 @@ def main() -> int:
     options, arguments = parser.parse_known_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="agentmesh-cluster-"))
     started: list[RocketMQ] = []
-    environment = {**os.environ, "AGENTMESH_TEST_CLUSTER": str(folder)}
+    environment = {**os.environ, "AGENTMESH_TEST_CLUSTER": str(folder), "AGENTMESH_CLUSTER": "1"}
     command = [sys.executable, "-m", "pytest", "-n", str(options.workers), *(arguments or SUITE)]
     try:
+        install_nacos()
         for number in range(options.workers):
             own = folder / f"gw{number}"
             if not (own / "url").exists():

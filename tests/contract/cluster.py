@@ -5,20 +5,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from contract.kit import FOLDER
+
 from agentmesh.broker.rocketmq import open_rocketmq
 from agentmesh.clock import ManualClock, SystemClock, Timer
 from agentmesh.contracts import Broker
 from agentmesh.ids import new_token
 
-FOLDER = os.environ.get("AGENTMESH_TEST_CLUSTER", "")
-"""Of the clusters that `tests/cluster/run.py` started; empty: there are none."""
-
 _OWN = Path(FOLDER, os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
 """Of the one for this process: whoever moves a clock is alone with it."""
 
-_SETTLES = 0.3
-_REVIVES = 2.5
-"""Seconds of real time: what is on its way arrives; what the servers look after in turns of a second is done."""
+_SETTLES = 2.5
+"""Seconds of real time in which what is on its way arrives, and what servers look after once a second is done."""
 
 
 class ServersClock(ManualClock):
@@ -54,9 +52,7 @@ class ServersClock(ManualClock):
                 file.write(jumped.to_bytes(8, "little", signed=True))
             for timer in list(self._waiting):
                 timer.again()
-            await asyncio.sleep(_REVIVES)
-        else:
-            await asyncio.sleep(max(seconds, _SETTLES))
+        await asyncio.sleep(_SETTLES)
 
 
 class _Jumping:

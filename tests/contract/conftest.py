@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from contract.across import HostProcess
-from contract.cluster import FOLDER, Cluster
-from contract.kit import Backend
+from contract.cluster import Cluster
+from contract.kit import FOLDER, Backend
 
 from agentmesh.broker.local import open_local
 from agentmesh.broker.memory import open_memory
@@ -50,7 +50,9 @@ def _rocketmq(folder: Path) -> Backend:
         quotas=False,
         ttl=False,
         drives_out=False,
-        slack=5000,
+        keeps_age=False,
+        shortest_lease=10,
+        slack=8000,
     )
 
 

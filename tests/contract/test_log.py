@@ -35,8 +35,8 @@ async def test_an_entry_says_when_it_was_written_and_by_whom(backend: Backend, b
     await backend.passes(1.5)
     await broker.append(LOG, [note("x")])
     first, second = await broker.read(LOG)
-    assert first == Entry(0, "s-1", backend.now() - 1500, "step", 2, "token", {"a": [1, None, "é"]})
-    assert second == Entry(1, "@1", backend.now(), "data", 0, "", {"text": "x"})
+    assert first == Entry(0, "s-1", backend.about(backend.now() - 1500), "step", 2, "token", {"a": [1, None, "é"]})
+    assert second == Entry(1, "@1", backend.about(backend.now()), "data", 0, "", {"text": "x"})
 
 
 async def test_appending_nothing_makes_no_log(broker: Broker) -> None:

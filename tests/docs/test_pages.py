@@ -10,7 +10,9 @@ import pytest
 from doc_pages import ROOT, Shell, blocks, execute, prompts
 
 from agentmesh import Agent, Mesh, skill
+from agentmesh.clock import SystemClock
 from agentmesh.config import load_config
+from agentmesh.registry.direct import open_direct
 from agentmesh.runtime.check import check
 from agentmesh.testing import Calls, ModelServer, Request, open_mesh
 
@@ -99,10 +101,23 @@ async def test_the_guide_to_agents_runs(tmp_path: Path, monkeypatch: pytest.Monk
         await execute(versions.text, {"mesh": mesh})
 
 
-def test_the_settings_of_the_page_are_settings(tmp_path: Path) -> None:
-    (block,) = blocks(ROOT / "docs" / "configuration.md", "yaml")
+def test_the_settings_of_the_pages_are_settings(tmp_path: Path) -> None:
+    found = []
+    for page in ("configuration.md", "registries.md"):
+        for block in blocks(ROOT / "docs" / page, "yaml"):
+            (tmp_path / block.title).write_text(block.text, encoding="utf-8")
+            found.append(load_config(tmp_path, env={}))
+    assert found[0].model == "qwen-plus"
+    assert [each.registries[-1] for each in found[1:]] == ["https://agents.example.com", "direct:"]
+
+
+async def test_the_card_on_the_page_of_registries_is_one_of_ours(tmp_path: Path) -> None:
+    (block,) = blocks(ROOT / "docs" / "registries.md", "yaml")
     (tmp_path / block.title).write_text(block.text, encoding="utf-8")
-    assert load_config(tmp_path, env={}).model == "qwen-plus"
+    *_, card = load_config(tmp_path, env={}).cards or ()
+    registry = await open_direct([card], SystemClock(), tmp_path / "kept")
+    assert [each.topic for each in await registry.list()] == ["ArchiveAgentTask"]
+    await registry.close()
 
 
 def test_what_the_pages_say_of_make_is_in_the_makefile() -> None:

@@ -1,8 +1,7 @@
-"""The registry of an embedded mesh: who is there, with which card, and for how long."""
+"""The registry of an embedded mesh, as a mesh uses it. What each registry does is in `test_contract.py`."""
 
 import asyncio
 from collections import Counter
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +56,6 @@ async def alive(mesh: Mesh) -> list[tuple[str, str]]:
     return [(each.topic, each.version) for each in await mesh.registry.list()]
 
 
-async def test_an_agent_is_listed_while_its_process_is_there(url: str) -> None:
-    async with Mesh(url) as watching:
-        assert await alive(watching) == []
-        async with Mesh(url) as mesh:
-            await mesh.serve(GreetAgent())
-            assert await alive(watching) == [(TOPIC, "1.9.0")]
-        assert await alive(watching) == []
-        gone = await watching.registry.get(TOPIC)
-        assert not gone.alive
-        assert gone.card.skills[0].id == "greet"
-        assert [each.topic for each in await watching.registry.list(alive=False)] == [TOPIC]
-
-
 async def test_an_instance_that_falls_silent_is_gone_after_15_seconds(url: str) -> None:
     clock = ManualClock()
     async with Mesh(url, clock=clock, drain=0) as mesh:
@@ -84,23 +70,6 @@ async def test_an_instance_that_falls_silent_is_gone_after_15_seconds(url: str) 
         assert ("SilentTask", "1") not in await alive(mesh)
 
 
-async def test_an_instance_that_wakes_is_there_again(url: str) -> None:
-    """Its machine slept, or it was stopped: its next sign of life is enough."""
-    clock = ManualClock()
-    async with Mesh(url, clock=clock, drain=0) as mesh:
-        await mesh.serve(GreetAgent())
-        card = (await mesh.registry.get(TOPIC)).card
-        await mesh.registry.register(Registration("SleepTask", "1", card, "elsewhere"))
-        await clock.advance(20)
-        assert await alive(mesh) == [(TOPIC, "1.9.0")]
-        await mesh.registry.renew("elsewhere")
-        assert ("SleepTask", "1") in await alive(mesh)
-        await clock.advance(20)
-        await mesh.registry.remove("SleepTask", "elsewhere")
-        await mesh.registry.renew("elsewhere")
-        assert await alive(mesh) == [(TOPIC, "1.9.0")]
-
-
 async def test_two_agents_with_different_cards_cannot_claim_one_topic_and_version(url: str) -> None:
     async with Mesh(url) as mesh:
         await mesh.serve(GreetAgent())
@@ -112,47 +81,9 @@ async def test_two_agents_with_different_cards_cannot_claim_one_topic_and_versio
             await mesh.serve(OtherAgent())
 
 
-async def test_the_newest_version_that_is_alive_is_the_one_to_get(url: str) -> None:
-    async with Mesh(url) as mesh:
-        await mesh.serve(GreetAgent())
-        async with Mesh(url) as newer:
-            await newer.serve(NewerAgent())
-            assert (await mesh.registry.get(TOPIC)).version == "1.10.0"
-            assert (await mesh.registry.get(TOPIC, "1.9.0")).version == "1.9.0"
-            with pytest.raises(TopicNotFound, match="1.8.0"):
-                await mesh.registry.get(TOPIC, "1.8.0")
-        assert (await mesh.registry.get(TOPIC)).version == "1.9.0"
-
-
 def test_versions_are_ordered_as_people_read_them() -> None:
     versions = ["1.10.0", "1.9.0", "1.9.0-beta", "2", "1.9"]
     assert sorted(versions, key=version_order) == ["1.9", "1.9.0-beta", "1.9.0", "1.10.0", "2"]
-
-
-async def test_a_watch_tells_who_comes_and_goes(url: str) -> None:
-    async with Mesh(url) as watching:
-        async with aclosing(watching.registry.watch()) as changes:
-            seen: list[tuple[str, str]] = []
-
-            async def next_change() -> None:
-                change = await anext(changes)
-                seen.append((change.kind, change.registration.version))
-
-            async with Mesh(url) as mesh:
-                await mesh.serve(GreetAgent())
-                await next_change()
-                await mesh.serve(NewerAgent())
-                await next_change()
-            await next_change()
-            await next_change()
-            await watching.registry.remove(TOPIC)
-            await next_change()
-            await next_change()
-        with pytest.raises(TopicNotFound):
-            await watching.registry.get(TOPIC)
-    assert seen[:2] == [("online", "1.9.0"), ("online", "1.10.0")]
-    assert sorted(seen[2:4]) == [("offline", "1.10.0"), ("offline", "1.9.0")]
-    assert sorted(seen[4:]) == [("removed", "1.10.0"), ("removed", "1.9.0")]
 
 
 class Telling(GreetAgent):

@@ -8,6 +8,6 @@ survey.py   what is there and what is missing, for `agentmesh doctor`
 """
 
 from agentmesh.broker.blobs.memory import MemoryBlobs
-from agentmesh.broker.blobs.place import LocalBlobs, remote_blobs
+from agentmesh.broker.blobs.place import LocalBlobs, remote_blobs, shared_blobs
 
-__all__ = ["LocalBlobs", "MemoryBlobs", "remote_blobs"]
+__all__ = ["LocalBlobs", "MemoryBlobs", "remote_blobs", "shared_blobs"]

@@ -145,6 +145,11 @@ def remote_blobs(url: str) -> Blobs:
     return _store(Place(secrets.token_bytes(32), check_url(url)), ThreadGuard())
 
 
+def shared_blobs(url: str, secret: bytes) -> Blobs:
+    """Blobs at a URL for a mesh whose processes agreed on this secret. Raises `ConfigError`."""
+    return _store(Place(secret, check_url(url)), ThreadGuard())
+
+
 def _store(place: Place, guard: Guard) -> Blobs:
     """Each mesh has a folder of its own there: it removes what it does not know."""
     name = hashlib.blake2b(b"folder", key=place.secret, digest_size=10).hexdigest()

@@ -79,14 +79,18 @@ class EmbeddedBroker:
         self, topics: Sequence[str], limit: int, wait: float, *, worker: str, lanes: Sequence[str] = ()
     ) -> Sequence[Lease]:
         check_text(worker)
-        self._turns.begin_soon()
+        self._turns.check_here()
         future = self._turns.new_future()
         request = LeaseRequest(topics, limit, worker, (ANY, *lanes), self._process, future)
         try:
             self._state.request(request)  # it writes nothing, so it needs no place in the turn
+            found: Sequence[Lease] = ()
             if wait <= 0:
                 await self._turns.submit(_nothing)
-            found: Sequence[Lease] = await self._turns.within(future, wait, ())
+            else:
+                if self._state.offers:
+                    self._turns.begin_soon()
+                found = await self._turns.until(future, self._clock.now() + round(wait * 1000), ())
             if not found and request.granted:  # by a commit that the disk is still waited for
                 await self._turns.settled()
             return found or request.granted
@@ -119,7 +123,7 @@ class EmbeddedBroker:
         self._turns.arm()
         listener = self._listeners[worker] = self._turns.new_future()
         try:
-            return await self._turns.within(listener, wait, {})
+            return await self._turns.until(listener, self._clock.now() + round(wait * 1000), {})
         finally:
             if self._listeners.get(worker) is listener:
                 del self._listeners[worker]
@@ -303,7 +307,8 @@ class EmbeddedBroker:
         if not 0 <= message.priority <= 9:
             raise PayloadCorrupt(f"{message.id} has priority {message.priority}, and priorities are 0 to 9.")
         _check_time(message.deadline)
-        _check_time(message.not_before)
+        if message.not_before:
+            _check_time(message.not_before)
         return message, encode_task(message)
 
     def _tell(self) -> None:

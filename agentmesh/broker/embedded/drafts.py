@@ -14,9 +14,10 @@ def encode(entries: Sequence[Draft]) -> Encoded:
     """Raises `PayloadCorrupt` for what cannot be stored, `PayloadTooLarge` for what belongs in the blob store."""
     encoded = []
     for draft in entries:
-        if draft.id.startswith("@"):
-            raise PayloadCorrupt(f"An entry's id cannot begin with '@': {draft.id!r}.")
-        check_text(draft.id)
+        if draft.id:
+            if draft.id.startswith("@"):
+                raise PayloadCorrupt(f"An entry's id cannot begin with '@': {draft.id!r}.")
+            check_text(draft.id)
         content = encode_content(draft)
         if len(content) > INLINE_LIMIT:
             raise too_large(f"A {draft.type!r} entry", len(content))

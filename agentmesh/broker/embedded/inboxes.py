@@ -163,11 +163,11 @@ class Inboxes:
                 yield
             yield
 
-    def written(self, names: Iterable[str]) -> None:
-        """These LiteTopics have new entries, committed: wake their readers."""
-        for name in names:
+    def written(self, heads: Mapping[str, int]) -> None:
+        """These LiteTopics have new entries, committed, and end at these offsets now: wake their readers."""
+        for name, head in heads.items():
             for client in self._interests.clients(name):
-                if client.ready.written(name, self._logs.head(name)):
+                if client.ready.written(name, head):
                     self.wakes += 1
                     client.wake()
 
@@ -180,19 +180,22 @@ class Inboxes:
         for batch in batches:
             del client.revoked[batch.lite_topic]
         room = _BATCH_BYTES
-        while len(batches) < limit and room > 0 and (names := client.ready.take(1, now + LOCK)):
-            name = names[0]
-            try:
-                entries = read(name, client.ready.position(name), _BATCH_ENTRIES)
-            except PayloadCorrupt:
-                batches.append(Batch(name, ()))  # one log that cannot be read keeps nobody from the others
-                continue
-            if raw:
-                entries, room = _fitting(entries, room)
-            if entries:
-                batches.append(Batch(name, entries))
-            else:
-                client.ready.committed(name, client.ready.position(name), -1)
+        while len(batches) < limit and room > 0:
+            names = client.ready.take(1 if raw else limit - len(batches), now + LOCK)
+            if not names:
+                break
+            for name in names:
+                try:
+                    entries = read(name, client.ready.position(name), _BATCH_ENTRIES)
+                except PayloadCorrupt:
+                    batches.append(Batch(name, ()))  # one log that cannot be read keeps nobody from the others
+                    continue
+                if raw:
+                    entries, room = _fitting(entries, room)
+                if entries:
+                    batches.append(Batch(name, entries))
+                else:
+                    client.ready.committed(name, client.ready.position(name), -1)
         return batches
 
     def commit(self, client: Client, offsets: Mapping[str, int]) -> None:
@@ -367,20 +370,18 @@ class EmbeddedInbox:
 
     async def poll(self, limit: int, wait: float) -> Sequence[Batch]:
         client = self._client()
-        deadline = self._now() + round(wait * 1000)
+        until = self._now() + round(wait * 1000)
         while not self._turns.closed and self._inboxes.knows(client):
             if self._turns.syncing:
                 await self._turns.settled()
-            batches = self._inboxes.take(client, limit, self._now(), raw=self._raw)
-            left = deadline - self._now()
-            if batches or left <= 0:
+            now = self._now()
+            batches = self._inboxes.take(client, limit, now, raw=self._raw)
+            if batches or now >= until:
                 return batches
             release = client.ready.next_release()
-            if release is not None:
-                left = min(left, max(1, release - self._now()))
             client.waiter = self._turns.new_future()
             try:
-                await self._turns.within(client.waiter, left / 1000, None)
+                await self._turns.until(client.waiter, until if release is None else min(until, release), None)
             finally:
                 client.waiter = None
                 client.seen = self._now()

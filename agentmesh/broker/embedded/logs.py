@@ -1,10 +1,11 @@
 """The LiteTopics in memory: heads and tails of those in use; the others are read from the store when asked for."""
 
 import json
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
+
+import msgspec
 
 from agentmesh.broker.embedded.store import Changes, Store, prefix_range
 from agentmesh.contracts import LogInfo
@@ -20,8 +21,9 @@ _ROW_SIZE: Final = 200
 _TTL: Final = {"call": DAY}
 _LONG_TTL: Final = 30 * DAY
 
-_TIMED_CALL: Final = re.compile(r"call-[01][0-9a-f]{31}\Z")
-"""Names in order of time: one after the newest is not there, and need not be looked for. Hashes have no 0 or 1."""
+_TIMED_CALLS: Final = "call-0", "call-2"
+"""Between them are names in order of time: one after the newest is not there, and need not be looked for. Hashes have
+no 0 or 1."""
 
 Row = tuple[int, str | None, int, bytes]
 Head = tuple[int, int]
@@ -35,22 +37,21 @@ def ttl(name: str) -> int:
     return _TTL.get(kind_of(name), _LONG_TTL)
 
 
-class LogState:
+class LogState(msgspec.Struct, eq=False, gc=False):
     """Head and tail of one LiteTopic. `tail` holds its last entries as rows, without a gap; `size` is what they take
     in memory, `time` that of the last entry.
+
+    It is in no cycle, so the garbage collector need not look at it: there are many.
     """
 
-    __slots__ = ("deadline", "expires", "id", "name", "next", "size", "tail", "time")
-
-    def __init__(self, name: str, number: int, following: int, deadline: int, expires: int, time: int = 0) -> None:
-        self.name = name
-        self.id = number
-        self.next = following
-        self.deadline = deadline
-        self.expires = expires
-        self.time = time
-        self.size = 0
-        self.tail: list[Row] = []
+    name: str
+    id: int
+    next: int
+    deadline: int
+    expires: int
+    time: int = 0
+    size: int = 0
+    tail: list[Row] = []
 
 
 class Logs:
@@ -61,7 +62,7 @@ class Logs:
         self._logs: OrderedDict[str, LogState] = OrderedDict()  # the least recently used first
         self._tail_size = 0
         self._next_id = 1
-        self._newest_call = ""
+        self._newest_call = _TIMED_CALLS[0]
         self._turn_ids: dict[tuple[int, str], int] = {}
         self._turn_removed: set[str] = set()
 
@@ -73,7 +74,7 @@ class Logs:
         self._turn_removed.clear()
         self._tail_size = 0
         self._next_id = last + 1
-        self._newest_call = self._store.query("newest_call")[0][0]
+        self._newest_call = self._store.query("newest_call")[0][0] or _TIMED_CALLS[0]
 
     def __len__(self) -> int:
         """How many are in memory."""
@@ -97,7 +98,7 @@ class Logs:
         return self._load(name)
 
     def _load(self, name: str) -> LogState | None:
-        if name > self._newest_call and _TIMED_CALL.match(name):
+        if self._newest_call < name < _TIMED_CALLS[1]:
             return None
         rows = self._store.query("find_lite_topic", name)
         if not rows or name in self._turn_removed:
@@ -110,7 +111,7 @@ class Logs:
         log = LogState(name, self._next_id, 0, deadline, _expires(name, deadline, now))
         self._next_id += 1
         self._logs[name] = log
-        if name > self._newest_call and _TIMED_CALL.match(name):
+        if self._newest_call < name < _TIMED_CALLS[1]:
             self._newest_call = name
         changes.insert_lite_topic.append((name, log.id, title, now, deadline, log.expires))
         changes.rows += 1
@@ -185,7 +186,7 @@ class Logs:
         if log is not None and since:
             after = self._last_before(log, max(after, -1), since)
         if log is None or after + 1 >= log.next or limit < 1:
-            return []
+            return ()
         tail = log.tail
         if tail and tail[0][0] <= after + 1:
             start = max(0, after + 1 - tail[0][0])

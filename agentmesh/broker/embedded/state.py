@@ -19,7 +19,7 @@ from agentmesh.clock import resolve
 from agentmesh.contracts import Delivery, Lease, Tenant, TopicStats
 from agentmesh.errors import Conflict, LeaseLost, TopicNotFound
 from agentmesh.ids import new_token
-from agentmesh.message import Draft, Message, encode_message
+from agentmesh.message import Draft, Message, encode_content, encode_message
 from agentmesh.scheduling.retry import Dead, after_lost
 
 MAX_ROWS: Final = 400
@@ -40,7 +40,7 @@ class State:
         self.logs = Logs(store)
         self.now = now
         self.changes = Changes()
-        self.written: dict[str, None] = {}
+        self.written: dict[str, int] = {}
         self.expired: list[str] = []
         self.news: list[tuple[str, str, Literal["cancelled", "lost"]]] = []
         self.granted: list[LeaseRequest] = []
@@ -50,7 +50,8 @@ class State:
     def begin(self, now: int) -> None:
         """Start a turn; time never goes back."""
         self.now = max(self.now, now)
-        self.changes = Changes()
+        if self.changes.rows or self.changes.happened:
+            self.changes = Changes()
 
     def settle(self) -> None:
         """The turn is committed and told."""
@@ -61,22 +62,17 @@ class State:
     def reload(self) -> None:
         """Make memory what the store says: at the start, and after a commit that failed. Workers go on waiting."""
         for request in self.granted:
-            request.granted, request.closed = [], False
+            request.granted, request.closed = (), False
             for name in request.topics:
                 self.tasks.topics[name].requests[request] = None
         self._forget_told()
+        self.changes = Changes()
         self.tasks.load(self.now)
         self.logs.load()
         self.offers = dict.fromkeys(self.tasks.topics)
 
     def _forget_told(self) -> None:
         self.written, self.expired, self.news, self.granted = {}, [], [], []
-
-    def next_due(self) -> int | None:
-        """When `due` has something to do (ms)."""
-        tasks = self.tasks
-        timers = (tasks.leases, tasks.delayed, tasks.deadlines, tasks.refills, tasks.tenant_refills)
-        return min((time for each in timers if (time := each.next()) is not None), default=None)
 
     def due(self) -> None:
         """Deal with what fell due: leases that ran out, delays that are over, deadlines, tokens to begin with."""
@@ -95,11 +91,6 @@ class State:
             self.offers[name] = None
         for tenant in tasks.tenant_refills.due(now, MAX_ROWS):
             tasks.release(tasks.account(tenant))
-
-    def postpone(self, late: int) -> None:
-        """Let every lease last `late` ms longer."""
-        for task in self.tasks.by_token.values():
-            self.tasks.renew(task, task.expires + late)
 
     def _lose(self, task: Task) -> None:
         """Its worker is gone: another attempt, or the dead letters."""
@@ -137,11 +128,10 @@ class State:
         self._write_all(message.log, entries)
 
     def request(self, request: LeaseRequest) -> None:
-        for name in request.topics:
-            self.topic(name)
-        for name in request.topics:
-            self.topic(name).requests[request] = None
-            self.offers[name] = None
+        for topic in [self.topic(name) for name in request.topics]:
+            topic.requests[request] = None
+            if topic.waiting.ready():
+                self.offers[topic.name] = None
 
     def withdraw(self, request: LeaseRequest) -> None:
         """The worker does not wait any more."""
@@ -201,7 +191,7 @@ class State:
         self.changes.update_task.append(task.update_row())
         self.changes.rows += 1
         accepted = Draft("accepted", {"worker": request.worker}, attempt=task.attempt, token=token)
-        self._write_all(task.message.log, encode([accepted]))
+        self._write_all(task.message.log, [("", accepted.type, encode_content(accepted))])
         return Lease(self.tasks.message(task), token, task.attempt, task.raised, task.expires)
 
     def _held(self, lease: Lease) -> Task:
@@ -373,15 +363,17 @@ class State:
             return log.next if log else 0
         if log is None:
             log = self.logs.create(name, title, 0, self.now, self.changes)
+        for _, _, content in entries:
+            refer_to_data(log.id, content, self.changes)
         offsets = [self._write(log, entry_id, content) for entry_id, _, content in entries]
-        if any(kind == "cancelled" for _, kind, _ in entries):
+        if "cancelled" in [kind for _, kind, _ in entries]:
             self._cancel(name)
         return offsets[0]
 
     def _write(self, log: LogState, entry_id: str, content: bytes) -> int:
-        self.written[log.name] = None
-        refer_to_data(log.id, content, self.changes)
-        return self.logs.append(log, entry_id, content, self.now, self.changes)
+        offset = self.logs.append(log, entry_id, content, self.now, self.changes)
+        self.written[log.name] = log.next - 1
+        return offset
 
     def _cancel(self, log: str) -> None:
         """A call was cancelled: its task need not wait, and its worker is told."""

@@ -57,6 +57,8 @@ def _load_queries() -> dict[str, str]:
 
 SQL: Final = _load_queries()
 
+Rows = list[tuple[Any, ...]]
+
 
 class Deposed(BrokerUnavailable):
     """Another process hosts the store by now."""
@@ -69,37 +71,34 @@ class Changes:
 
     __slots__ = (*_WRITES, "happened", "rows", "size")
 
-    delete_entries: list[tuple[Any, ...]]
-    delete_ended: list[tuple[Any, ...]]
-    insert_ended: list[tuple[Any, ...]]
-    delete_lite_topic: list[tuple[Any, ...]]
-    insert_lite_topic: list[tuple[Any, ...]]
-    insert_task: list[tuple[Any, ...]]
-    update_task: list[tuple[Any, ...]]
-    cancel_task: list[tuple[Any, ...]]
-    insert_entry: list[tuple[Any, ...]]
-    update_expires: list[tuple[Any, ...]]
-    delete_task: list[tuple[Any, ...]]
-    insert_dead: list[tuple[Any, ...]]
-    upsert_topic: list[tuple[Any, ...]]
-    delete_topic: list[tuple[Any, ...]]
-    insert_card: list[tuple[Any, ...]]
-    delete_card: list[tuple[Any, ...]]
-    delete_route: list[tuple[Any, ...]]
-    insert_route: list[tuple[Any, ...]]
-    upsert_tenant: list[tuple[Any, ...]]
-    delete_dead: list[tuple[Any, ...]]
-    upsert_client: list[tuple[Any, ...]]
-    delete_client: list[tuple[Any, ...]]
-    delete_blob: list[tuple[Any, ...]]
-    insert_blob: list[tuple[Any, ...]]
-    insert_blob_reference: list[tuple[Any, ...]]
-    delete_blob_reference: list[tuple[Any, ...]]
-    release_blob: list[tuple[Any, ...]]
-
     def __init__(self) -> None:
-        for name in _WRITES:
-            setattr(self, name, [])
+        self.delete_entries: Rows = []
+        self.delete_ended: Rows = []
+        self.insert_ended: Rows = []
+        self.delete_lite_topic: Rows = []
+        self.insert_lite_topic: Rows = []
+        self.insert_task: Rows = []
+        self.update_task: Rows = []
+        self.cancel_task: Rows = []
+        self.insert_entry: Rows = []
+        self.update_expires: Rows = []
+        self.delete_task: Rows = []
+        self.insert_dead: Rows = []
+        self.upsert_topic: Rows = []
+        self.delete_topic: Rows = []
+        self.insert_card: Rows = []
+        self.delete_card: Rows = []
+        self.delete_route: Rows = []
+        self.insert_route: Rows = []
+        self.upsert_tenant: Rows = []
+        self.delete_dead: Rows = []
+        self.upsert_client: Rows = []
+        self.delete_client: Rows = []
+        self.delete_blob: Rows = []
+        self.insert_blob: Rows = []
+        self.insert_blob_reference: Rows = []
+        self.delete_blob_reference: Rows = []
+        self.release_blob: Rows = []
         self.happened: list[str] = []
         self.rows = 0
         self.size = 0

@@ -85,7 +85,7 @@ class LeaseRequest:
         self.limit = limit
         self.worker = worker
         self.future = future
-        self.granted: list[Lease] = []
+        self.granted: Sequence[Lease] = ()
         self.closed = False
 
 
@@ -137,6 +137,7 @@ class Tasks:
         self.deadlines: Timers[int] = Timers(1000)
         self.refills: Timers[str] = Timers(1)
         self.tenant_refills: Timers[str] = Timers(1)
+        self.timers = self.leases, self.delayed, self.deadlines, self.refills, self.tenant_refills
         self._next = 1
         self._bodies = 0
         self._untrimmed.clear()
@@ -257,6 +258,20 @@ class Tasks:
         task.expires = expires
         self.leases.set(task.token, expires)
 
+    def postpone(self, late: int) -> None:
+        """Let every lease last `late` ms longer."""
+        for task in self.by_token.values():
+            self.renew(task, task.expires + late)
+
+    def next_due(self) -> int | None:
+        """When anything falls due (ms)."""
+        earliest: int | None = None
+        for timers in self.timers:
+            time = timers.next()
+            if time is not None and (earliest is None or time < earliest):
+                earliest = time
+        return earliest
+
     def free(self, task: Task) -> None:
         """End its lease."""
         self._freed[task.token] = (task.worker, task.expires)
@@ -285,8 +300,9 @@ class Tasks:
         """Forget it, leased or waiting."""
         if task.token:
             self.free(task)
-        self.topics[task.message.topic].waiting.remove(task.position)
-        self.delayed.remove(task.position)
+        else:
+            self.topics[task.message.topic].waiting.remove(task.position)
+            self.delayed.remove(task.position)
         self.deadlines.remove(task.position)
         self._removed[task.position] = self.by_position.pop(task.position)
         del self.by_log[task.message.log]

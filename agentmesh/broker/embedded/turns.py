@@ -8,6 +8,7 @@ stored. When a commit fails, memory is read back from the store, and exactly the
 
 import asyncio
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -15,8 +16,9 @@ from typing import Any, Final, TypeVar
 from agentmesh.broker.embedded.figures import Figures
 from agentmesh.broker.embedded.state import MAX_BYTES, MAX_ROWS, State
 from agentmesh.broker.embedded.store import Deposed, Store
-from agentmesh.clock import Clock, Timer, Waiter, resolve
+from agentmesh.clock import Clock, Waiter, resolve
 from agentmesh.errors import BrokerUnavailable, MeshError
+from agentmesh.scheduling.alarms import Alarm, Alarms
 
 T = TypeVar("T")
 
@@ -30,28 +32,15 @@ _STALL: Final = 100
 _RELIEF: Final = 1000
 _PAUSE: Final = 1000
 
+_pid = os.getpid()
 
-class Waits:
-    """Those who wait until one moment (ms), with what they get then."""
 
-    __slots__ = ("_all", "_timer", "_when", "otherwise")
+def _forked() -> None:
+    global _pid
+    _pid = os.getpid()
 
-    def __init__(self, clock: Clock, when: int, everything: dict[int, "Waits"]) -> None:
-        self.otherwise: dict[Waiter, Any] = {}
-        self._all = everything
-        self._when = when
-        self._timer = clock.call_at(when, self._over)
 
-    def leave(self, future: Waiter) -> None:
-        """It waits no more; the last one stops the timer."""
-        if self.otherwise.pop(future, self) is not self and not self.otherwise:
-            self._timer.cancel()
-            self._all.pop(self._when, None)
-
-    def _over(self) -> None:
-        self._all.pop(self._when, None)
-        for future, otherwise in list(self.otherwise.items()):
-            resolve(future, otherwise)
+os.register_at_fork(after_in_child=_forked)  # asking for the pid in each operation is slower than most of them
 
 
 class Turns:
@@ -75,7 +64,8 @@ class Turns:
         self.before_commit: Callable[[Told], None] | None = None
         self.on_deposed: Callable[[], None] | None = None
         self.syncing: asyncio.Future[None] | None = None
-        self._pid = os.getpid()
+        self._pid = _pid
+        self._thread = threading.get_ident()
         self._store = store
         self._state = state
         self._clock = clock
@@ -85,11 +75,11 @@ class Turns:
         self._loop = asyncio.get_running_loop()
         self._operations: deque[tuple[Callable[..., Any], tuple[Any, ...], int, int, Waiter]] = deque()
         self._scheduled = False
-        self._timer: Timer | None = None
-        self._timer_at = 0
+        self._alarms = Alarms(clock)
+        self._alarm: Alarm | None = None
+        self._alarm_at = self._due_at = 0
         self._failing = False
         self._unread = ""
-        self._waits: dict[int, Waits] = {}
         self._closing = False
         self._synced: Callable[[], None] | None = None
         self._schedule()
@@ -124,15 +114,22 @@ class Turns:
 
     def begin_soon(self) -> None:
         """Let there be a turn. Raises `BrokerUnavailable` when it is closed, or another loop's."""
-        self.check_open()
-        if asyncio.get_running_loop() is not self._loop:
-            raise BrokerUnavailable("This mesh belongs to another event loop. Open one of its own there.")
+        self.check_here()
         self._schedule()
+
+    def check_here(self) -> None:
+        """As `check_open`. Raises in another loop as well."""
+        self.check_open()
+        # a loop that runs does so in the thread that made us, unless it moved: then it is asked for, which is slow
+        if threading.get_ident() != self._thread or not self._loop.is_running():
+            if asyncio.get_running_loop() is not self._loop:
+                raise BrokerUnavailable("This mesh belongs to another event loop. Open one of its own there.")
+            self._thread = threading.get_ident()
 
     def check_open(self) -> None:
         if self.closed:
             raise BrokerUnavailable("This broker is closed.")
-        if os.getpid() != self._pid:
+        if _pid != self._pid:
             raise BrokerUnavailable("This mesh was opened before a fork. Open it in one process, after the fork.")
         if self._unread:
             raise BrokerUnavailable(self._unread)
@@ -140,32 +137,26 @@ class Turns:
     def new_future(self) -> asyncio.Future[Any]:
         return self._loop.create_future()
 
-    async def within(self, future: asyncio.Future[T], wait: float, otherwise: T) -> T:
-        """The future's result, or `otherwise` after `wait` seconds of the clock."""
-        if wait <= 0 and not future.done():
-            return otherwise
-        when = self._clock.now() + round(wait * 1000)
-        waiting = self._waits.get(when)
-        if waiting is None:  # those that wait until the same moment share a timer
-            waiting = self._waits[when] = Waits(self._clock, when, self._waits)
-        waiting.otherwise[future] = otherwise
+    async def until(self, future: asyncio.Future[T], when: int, otherwise: T) -> T:
+        """The future's result, or `otherwise` at that time (ms)."""
+        alarm = self._alarms.call_at(when, lambda: resolve(future, otherwise))
         try:
             return await future
         finally:
-            waiting.leave(future)
+            alarm.cancel()
 
     def arm(self) -> None:
         """Come back when something falls due; after a failed commit, in a second."""
         if self._failing:
-            when = self._clock.now() + _PAUSE
+            self._due_at = self._clock.now() + _PAUSE
         else:
-            due = self._state.next_due()
-            when = self._upkeep_at if due is None else max(min(due, self._upkeep_at), self._state.now)
-        if self._timer is None or when != self._timer_at:
-            if self._timer:
-                self._timer.cancel()
-            self._timer = self._clock.call_at(when, self._on_timer)
-            self._timer_at = when
+            due = self._state.tasks.next_due()
+            self._due_at = self._upkeep_at if due is None else max(min(due, self._upkeep_at), self._state.now)
+        if self._alarm is None or self._due_at < self._alarm_at:  # one that rings early does no harm
+            if self._alarm:
+                self._alarm.cancel()
+            self._alarm = self._alarms.call_at(self._due_at, self._on_alarm)
+            self._alarm_at = self._due_at
 
     def close(self) -> None:
         """Do what was asked for so far, then nothing more."""
@@ -175,16 +166,15 @@ class Turns:
         while self._operations and not self.closed:
             self._turn()
         self.closed = True
-        if self._timer:
-            self._timer.cancel()
+        self._alarms.close()
 
     def _schedule(self) -> None:
         if not self._scheduled and not self.syncing:
             self._scheduled = True
             self._loop.call_soon(self._turn)
 
-    def _on_timer(self) -> None:
-        self._timer = None
+    def _on_alarm(self) -> None:
+        self._alarm = None
         if not self.closed:
             self._schedule()
 
@@ -193,7 +183,7 @@ class Turns:
 
     def _work(self) -> None:
         self._scheduled = False
-        if self.closed or os.getpid() != self._pid or self.syncing:
+        if self.closed or _pid != self._pid or self.syncing:
             return
         state = self._state
         told: Told = []
@@ -250,10 +240,10 @@ class Turns:
 
     def _due(self) -> None:
         now = self._state.now
-        if self._timer_at and now - self._timer_at > _STALL:
-            # A handler held the loop past our timer: no worker of this process could renew its leases meanwhile.
-            self._state.postpone(now - self._timer_at + _RELIEF)
-            self._timer_at = now
+        if self._due_at and now - self._due_at > _STALL:
+            # A handler held the loop past our alarm: no worker of this process could renew its leases meanwhile.
+            self._state.tasks.postpone(now - self._due_at + _RELIEF)
+            self._due_at = now
         self._state.due()
         if now >= self._upkeep_at:
             self._upkeep_at = now + self._upkeep()

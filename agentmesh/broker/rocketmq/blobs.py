@@ -13,7 +13,7 @@ from agentmesh.broker.rocketmq.listing import Listing
 from agentmesh.broker.rocketmq.logs import Logs
 from agentmesh.broker.rocketmq.names import BLOBS
 from agentmesh.contracts.blobs import Blob, Hash, check_digest
-from agentmesh.errors import PayloadCorrupt
+from agentmesh.errors import BrokerUnavailable, PayloadCorrupt
 from agentmesh.ids import new_token
 from agentmesh.message import Draft, Entry, encode_content
 
@@ -22,6 +22,7 @@ PART: Final = 1 << 20
 
 _AT_ONCE: Final = 4
 _PAUSE: Final = 0.01
+_LOOKS: Final = 1_000
 _DIGITS: Final = 58
 """Of a digest's 64, those that fit into a LiteTopic's name beside `blob-`."""
 
@@ -40,7 +41,7 @@ class LiteBlobs:
     def hash(self, tenant: str) -> Hash:
         return keyed_hash(self._secret, tenant)
 
-    def put(self, digest: str, body: bytes | memoryview, now: int) -> None:
+    def put(self, digest: str, body: bytes | memoryview, now: int) -> None:  # noqa: ARG002 - the time is the broker's
         self._run(self._put(digest, memoryview(body)))
 
     def open(self, digest: str) -> Iterator[bytes]:
@@ -49,7 +50,7 @@ class LiteBlobs:
             raise PayloadCorrupt(f"Blob {digest} is not there: it was never put, or 30 days have passed since.")
         return self._parts(_name(digest), end.data["put"])
 
-    def delete(self, digest: str, before: int) -> bool:
+    def delete(self, digest: str, before: int) -> bool:  # noqa: ARG002 - it ends by itself
         check_digest(digest)
         return False
 
@@ -81,8 +82,11 @@ class LiteBlobs:
             )
             count += len(parts)
         await self._write(name, digest, "end", {"put": put, "parts": count, "size": len(body)})
-        while await self._end(name) is None:  # it is there once it can be read
+        for _ in range(_LOOKS):  # it is there once it can be read
+            if await self._end(name):
+                return
             await asyncio.sleep(_PAUSE)
+        raise BrokerUnavailable(f"The large body {digest} was stored and cannot be read. Is the broker's disk full?")
 
     async def _write(self, name: str, digest: str, kind: str, data: dict[str, Any]) -> None:
         content = encode_content(Draft(kind, data))

@@ -11,19 +11,21 @@ from agentmesh.broker.rocketmq.address import Address
 from agentmesh.broker.rocketmq.blobs import LiteBlobs
 from agentmesh.broker.rocketmq.client import Connection, Producer
 from agentmesh.broker.rocketmq.commons import Commons
+from agentmesh.broker.rocketmq.health import check, examine
 from agentmesh.broker.rocketmq.inbox import RocketInbox
-from agentmesh.broker.rocketmq.leases import News
+from agentmesh.broker.rocketmq.leases import Foreign, News
 from agentmesh.broker.rocketmq.listing import Listing
 from agentmesh.broker.rocketmq.logs import Logs
-from agentmesh.broker.rocketmq.names import KINDS, Names
-from agentmesh.broker.rocketmq.queue import RETRIES, Topics
+from agentmesh.broker.rocketmq.names import Names
+from agentmesh.broker.rocketmq.needs import DOCTOR, make
+from agentmesh.broker.rocketmq.queue import Topics
 from agentmesh.broker.rocketmq.remoting import Remoting
 from agentmesh.broker.rocketmq.scan import Scan
 from agentmesh.broker.rocketmq.tasks import check_time
 from agentmesh.clock import Clock
 from agentmesh.contracts import Append, Blobs, Delivery, Health, Lease, LogInfo, Stored, Tenant, TopicStats
 from agentmesh.contracts.admin import figure
-from agentmesh.errors import BrokerUnavailable, ConfigError, MeshError
+from agentmesh.errors import BrokerUnavailable, ConfigError, MeshError, Unauthorized
 from agentmesh.ids import check_lite_topic, check_topic
 from agentmesh.log import get_logger
 from agentmesh.message import Draft, Entry, Message
@@ -60,18 +62,22 @@ class RocketMQBroker:
         """Make what every mesh needs, and read what its processes agreed on. Raises `BrokerUnavailable`, `ConfigError`,
         `Unauthorized`.
         """
-        for kind, minutes in KINDS.items():
-            parent = self.names.parent_of(kind)
-            await self.remoting.create_topic(parent, type="LITE", expiration_minutes=minutes)
-        await self.remoting.create_topic(self.names.delay, type="DELAY")
-        await self.remoting.create_group(self.names.delay, retries=RETRIES)
-        await self._producer.start()
+        try:
+            await make(self.names, self.remoting)
+            await self._producer.start()
+            await check(self.names, self.remoting, self._connection)
+        except (ConfigError, Unauthorized) as error:
+            raise type(error)(f"{error} {DOCTOR}") from error
         secret = await self._commons.agree_on_secret()
         if blobs:
             self.blobs = await asyncio.to_thread(shared_blobs, blobs, bytes.fromhex(secret))
         else:
             self.blobs = LiteBlobs(self._logs, self._listing, secret, asyncio.get_running_loop())
         self._renewing = asyncio.create_task(self._renew())
+
+    def hand_on(self, foreign: Foreign) -> None:
+        """Offer to `foreign` what comes on the topics and is no task of ours."""
+        self._topics.leases.foreign = foreign
 
     # Queue
 
@@ -169,8 +175,7 @@ class RocketMQBroker:
         leases = self._topics.leases
         held = leases.held(lease)
         if lite_topic == held.message.log and expect is None and all(kind in _TELLING for _, kind, _ in encoded):
-            await self._logs.send(lite_topic, encoded)
-            return held.tally.state.next
+            return await leases.tell(held, encoded)
         offset = await self._logs.append(lite_topic, encoded, expect=expect)
         await leases.own(held)
         return offset
@@ -225,7 +230,7 @@ class RocketMQBroker:
 
     async def health(self) -> Health:
         self._check_open()
-        return Health()
+        return (await examine(self.address, self._clock, self.stats)).health()
 
     async def figures(self) -> Mapping[str, float]:
         self._check_open()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from agentmesh.broker.rocketmq.client import Connection, Consumer, Received
@@ -17,6 +17,7 @@ SHORTEST: Final = 10.0
 """Seconds: RocketMQ refuses to hide a message for less."""
 
 POLL: Final = 5.0
+MOST: Final = 32
 _SPARE: Final = 3_000
 """How long (ms) what nobody asked for is kept, before it is given to others."""
 
@@ -39,14 +40,15 @@ class Source:
         self.consumer = consumer
         self.arrived: deque[Received] = deque()
         self.credit = 0
+        self.wanted = 0
         self._clock = clock
         self._since = 0
         self._filling: asyncio.Task[None] | None = None
 
-    def fill(self, limit: int, hidden: float, changed: asyncio.Event) -> None:
-        """Poll in the background, unless that goes on already."""
+    def fill(self, hidden: float, changed: asyncio.Event) -> None:
+        """Poll in the background for as many as are `wanted`, unless that goes on already."""
         if self._filling is None:
-            self._filling = asyncio.create_task(self._fill(limit, hidden, changed))
+            self._filling = asyncio.create_task(self._fill(min(max(self.wanted, 1), MOST), hidden, changed))
 
     async def spare(self) -> None:
         """Give back what has waited too long for somebody to ask."""
@@ -120,6 +122,18 @@ class Sources:
         await consumer.start()
         source = self._sources[name] = Source(lane, consumer, self._clock)
         return source
+
+
+@contextlib.contextmanager
+def wanting(sources: Sequence[Source], count: int) -> Iterator[None]:
+    """While somebody waits for so many."""
+    for source in sources:
+        source.wanted += count
+    try:
+        yield
+    finally:
+        for source in sources:
+            source.wanted -= count
 
 
 def draw(sources: Sequence[Source], limit: int, weights: Sequence[int]) -> list[tuple[Source, Received]]:

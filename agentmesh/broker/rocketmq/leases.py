@@ -6,6 +6,7 @@ acted on only if the fold says that it counts.
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 from agentmesh.broker.embedded.drafts import Encoded, encode, identity, submitted
@@ -34,11 +35,15 @@ _PAUSE: Final = 0.002
 
 News = Literal["cancelled", "lost"]
 
+Foreign = Callable[[Source, Received], bool]
+"""Is shown at once what is no task of ours. If it takes that, it has the message; else this goes to the dead letters of
+its group."""
+
 
 class Held:
     """A task that a worker of this process holds."""
 
-    __slots__ = ("aside", "expires", "lease", "received", "source", "tally", "worker")
+    __slots__ = ("aside", "ending", "expires", "following", "lease", "received", "source", "tally", "worker")
 
     def __init__(self, lease: Lease, worker: str, source: Source, received: Received, tally: Tally) -> None:
         self.lease = lease
@@ -48,6 +53,8 @@ class Held:
         self.tally = tally
         self.expires = lease.expires
         self.aside = lease.attempt > 1
+        self.ending = False
+        self.following = 0
 
     @property
     def message(self) -> Message:
@@ -63,7 +70,16 @@ class Leases:
         self._letters = letters
         self._aside = aside
         self._clock = clock
+        self.foreign: Foreign = _nobodys
         self._held: dict[str, Held] = {}
+
+    async def release(self, lease: Lease | None) -> None:
+        """It was taken for somebody who left: give it back unharmed."""
+        held = self._held.get(lease.token) if lease else None
+        if held:
+            with contextlib.suppress(MeshError):
+                await self.returned(held)
+                await self.give_back(held, 0)
 
     async def take(self, source: Source, received: Received, worker: str) -> Lease | None:
         """Begin an attempt, unless the call has no need of one. What cannot be taken now comes back later."""
@@ -77,7 +93,8 @@ class Leases:
         try:
             message = read_task(received.body)
         except PayloadCorrupt as error:
-            await self._refuse(source, received, str(error))
+            if not self.foreign(source, received):
+                await self._refuse(source, received, str(error))
             return None
         delivery = self._commons.topics.get(source.lane.topic) or Delivery()
         tally = await self._look(message)
@@ -109,7 +126,8 @@ class Leases:
         await self._logs.send(message.log, encode([accepted]))
         expires = self._clock.now() + round(invisible(delivery) * 1000)
         lease = Lease(message, token, attempt, tally.raised, expires)
-        self._held[token] = Held(lease, worker, source, received, tally)
+        held = self._held[token] = Held(lease, worker, source, received, tally)
+        held.following = tally.state.next + 1
         return lease
 
     def held(self, lease: Lease) -> Held:
@@ -118,6 +136,18 @@ class Leases:
         if held is None or held.expires <= self._clock.now():
             raise lost(lease)
         return held
+
+    @contextlib.contextmanager
+    def ending(self, lease: Lease) -> Iterator[Held]:
+        """While its end is written, nobody else can end it. Raises `LeaseLost`."""
+        held = self.held(lease)
+        if held.ending:
+            raise lost(lease)
+        held.ending = True
+        try:
+            yield held
+        finally:
+            held.ending = False
 
     def forget(self, topic: str) -> list[Held]:
         """Hold nothing of the topic any more."""
@@ -161,6 +191,7 @@ class Leases:
         while True:
             found = await self._logs.pull(held.message.log, held.tally.state.next)
             held.tally.add(each.entry for each in found)
+            held.following = max(held.following, held.tally.state.next)
             if not until or any(each.message_id == until for each in found):
                 return
             if loop.time() > limit:
@@ -179,6 +210,12 @@ class Leases:
         if held.tally.state.token not in ("", held.lease.token):
             self._held.pop(held.lease.token, None)
             raise lost(held.lease)
+
+    async def tell(self, held: Held, entries: Encoded) -> int:
+        """Write entries that decide nothing, and are not read back; the offset that the first should have."""
+        offset, held.following = held.following, held.following + len(entries)
+        await self._logs.send(held.message.log, entries)
+        return offset
 
     async def write(self, held: Held, entries: Encoded) -> None:
         """Write entries of the attempt, read them back, and see that they count."""
@@ -267,3 +304,8 @@ def _wait(tally: Tally, message: Message, received: Received, now: int, delivery
     if received.attempt == 1 and not tally.concluded:
         until = max(until, tally.accepted + round(invisible(delivery) * 1000))
     return max(0, until - now)
+
+
+def _nobodys(_source: Source, _received: Received) -> bool:
+    """Nobody takes what is no task of ours."""
+    return False

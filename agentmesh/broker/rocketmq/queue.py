@@ -9,8 +9,8 @@ from agentmesh.broker.rocketmq.aside import Aside
 from agentmesh.broker.rocketmq.client import Connection, Producer, Received
 from agentmesh.broker.rocketmq.commons import Commons, Lane
 from agentmesh.broker.rocketmq.delays import Delays
-from agentmesh.broker.rocketmq.lanes import Source, Sources, draw, invisible
-from agentmesh.broker.rocketmq.leases import Leases, News
+from agentmesh.broker.rocketmq.lanes import Source, Sources, draw, invisible, wanting
+from agentmesh.broker.rocketmq.leases import Held, Leases, News
 from agentmesh.broker.rocketmq.letters import Letters
 from agentmesh.broker.rocketmq.logs import Logs
 from agentmesh.broker.rocketmq.names import Names
@@ -86,8 +86,10 @@ class Topics:
         await self._drain(lanes)
         await self._sources.forget(topic)
         for lane in lanes:
-            await self._remoting.delete_topic(self._name(lane))
-            await self._remoting.delete_group(self._name(lane))
+            name = self._name(lane)
+            for each in (name, retry_topic(name)):
+                await self._remoting.delete_topic(each)
+            await self._remoting.delete_group(name)
             self._lanes.discard(lane)
 
     async def _drain(self, lanes: Sequence[Lane]) -> None:
@@ -194,13 +196,23 @@ class Topics:
         while True:
             sources = await self._open(topics, lanes)
             hidden = max((invisible(self._delivery(topic)) for topic in topics), default=30.0)
-            now = self._clock.now()
-            drawn = await self._draw(sources, limit, min(until, now + _TURN), hidden)
-            taken = await asyncio.gather(*(self.leases.take(source, received, worker) for source, received in drawn))
-            leases = [lease for lease in taken if lease]
+            if wait <= 0:
+                await self._gather(sources, limit, until, hidden)
+            drawn = await self._draw(sources, limit, min(until, self._clock.now() + _TURN), hidden)
+            leases = await self._take(drawn, worker)
             gone = any(topic not in self.commons.topics for topic in topics)
             if leases or gone or self._closed or self._clock.now() >= until:
                 return leases
+
+    async def _take(self, drawn: Sequence[tuple[Source, Received]], worker: str) -> list[Lease]:
+        """Begin attempts; who is cancelled meanwhile gives them back."""
+        taking = asyncio.gather(*(self.leases.take(source, received, worker) for source, received in drawn))
+        try:
+            return [lease for lease in await asyncio.shield(taking) if lease]
+        except asyncio.CancelledError:
+            for lease in await taking:
+                await self.leases.release(lease)
+            raise
 
     async def _open(self, topics: Sequence[str], versions: Sequence[str]) -> list[Source]:
         await self.commons.refresh()
@@ -217,14 +229,25 @@ class Topics:
         """What arrived, as soon as something has; nothing at that time (ms)."""
         weights = [self.commons.tenant(source.lane.tenant).weight if source.lane.tenant else 1 for source in sources]
         changed = self._sources.changed
-        while True:
-            changed.clear()
-            drawn = draw(sources, limit, weights)
-            if drawn or self._closed or self._clock.now() >= until:
-                return drawn
-            for source in sources:
-                source.fill(limit, hidden, changed)
-            await happens(changed, self._clock, until)
+        with wanting(sources, limit):
+            while True:
+                changed.clear()
+                drawn = draw(sources, limit, weights)
+                if drawn or self._closed or self._clock.now() >= until:
+                    return drawn
+                for source in sources:
+                    source.fill(hidden, changed)
+                await happens(changed, self._clock, until)
+
+    async def _gather(self, sources: Sequence[Source], limit: int, until: int, hidden: float) -> None:
+        """Whoever does not wait wants all that is there, in order."""
+        changed = self._sources.changed
+        with wanting(sources, limit):
+            while self._clock.now() < until and sum(len(source.arrived) for source in sources) < limit:
+                changed.clear()
+                for source in sources:
+                    source.fill(hidden, changed)
+                await happens(changed, self._clock, until)
 
     def _delivery(self, topic: str) -> Delivery:
         return self.commons.topics.get(topic) or Delivery()
@@ -268,7 +291,12 @@ class Topics:
     async def ack(
         self, lease: Lease, appends: Sequence[Append], publishes: Sequence[Message], expect: int | None
     ) -> None:
-        held = self.leases.held(lease)
+        with self.leases.ending(lease) as held:
+            await self._ack(held, appends, publishes, expect)
+
+    async def _ack(
+        self, held: Held, appends: Sequence[Append], publishes: Sequence[Message], expect: int | None
+    ) -> None:
         ready = [(append, encode(append.entries)) for append in appends]
         for append in appends:
             check_lite_topic(append.lite_topic)
@@ -298,25 +326,28 @@ class Topics:
                     )
 
     async def nack(self, lease: Lease, error: str, not_before: int, dead: str, publishes: Sequence[Message]) -> None:
-        held = self.leases.held(lease)
-        if publishes:
-            await self.check(publishes)
-        await self.leases.own(held)
-        for message in publishes:
-            await self.publish(message)
-        terminal = held.tally.state.terminal
-        if terminal or (not dead and held.message.deadline <= self._clock.now()):
-            await self.leases.end(held)
-        elif dead:
-            await self.leases.bury(held, dead)
-        elif error:
+        with self.leases.ending(lease) as held:
+            if publishes:
+                await self.check(publishes)
+            await self.leases.own(held)
+            for message in publishes:
+                await self.publish(message)
+            if held.tally.state.terminal or (not dead and held.message.deadline <= self._clock.now()):
+                await self.leases.end(held)
+            elif dead:
+                await self.leases.bury(held, dead)
+            else:
+                await self._give_back(held, error, not_before)
+
+    async def _give_back(self, held: Held, error: str, not_before: int) -> None:
+        lease = held.lease
+        if error:
             retrying = {"attempt": lease.attempt, "error": error, "not_before": not_before}
             entry = Draft("retrying", retrying, attempt=lease.attempt, token=lease.token)
             await self.leases.write(held, encode([entry]))
-            await self.leases.give_back(held, not_before)
         else:
             await self.leases.returned(held)
-            await self.leases.give_back(held, not_before)
+        await self.leases.give_back(held, not_before)
 
     async def discard(self, topic: str, positions: Sequence[int], publishes: Sequence[Message]) -> int:
         """Remove dead letters and publish; what is published is there before they are gone."""
@@ -345,3 +376,8 @@ class Topics:
 def _queues(lane: Lane) -> int:
     """Of a topic by priority, one for each."""
     return 10 if lane.priority else 1
+
+
+def retry_topic(name: str) -> str:
+    """Where RocketMQ keeps messages of a lane that are to be handed out again."""
+    return f"%RETRY%{name}_{name}"

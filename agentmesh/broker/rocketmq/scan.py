@@ -8,7 +8,7 @@ from zlib import crc32
 from agentmesh.broker.rocketmq.commons import Commons
 from agentmesh.broker.rocketmq.letters import Letters
 from agentmesh.broker.rocketmq.logs import Logs
-from agentmesh.broker.rocketmq.queue import Topics
+from agentmesh.broker.rocketmq.queue import Topics, retry_topic
 from agentmesh.broker.rocketmq.remoting import Lag, Remoting
 from agentmesh.broker.rocketmq.tally import Tally
 from agentmesh.broker.rocketmq.tasks import read_task
@@ -72,31 +72,38 @@ class Scan:
         dead = await self._letters.count(topic)
         if topic not in self._commons.topics:
             return TopicStats(topic, 0, 0, dead, None)
+        delivery = self._commons.topics[topic]
         found, more = await self._look(topic, -1, EXACT)
         now = self._clock.now()
         running = sum(each.running for each in found)
         oldest = min((each.since for each in found if not each.running and each.since <= now), default=None)
-        return TopicStats(topic, len(found) - running + more, running, dead, oldest)
+        return TopicStats(topic, len(found) - running + more, running, dead, oldest, delivery)
 
     async def _look(self, topic: str, after: int, most: int) -> tuple[list[Found], int]:
         """The tasks past the position `after` that are not done, about so many, and how many more there may be."""
         tasks: dict[str, tuple[int, Message]] = {}
         more = 0
+        returned: dict[str, tuple[int, Message]] = {}
         for name in self._topics.names_of(topic):
             for lag in await self._remoting.lags(name, name):
                 more += await self._read(lag, tasks, after, most)
+            for lag in await self._remoting.lags(name, retry_topic(name)):
+                await self._read(lag, returned, after, most, taken=False)
+        tasks = {**returned, **tasks}
         for since, message in await self._topics.aside.list(topic):
             tasks.setdefault(message.id, (since, message))
         found: list[Found] = []
         pairs = [pair for pair in tasks.values() if not self._topics.aside.is_done(pair[1])]
         for begin in range(0, len(pairs), _AT_ONCE):
             looked = await asyncio.gather(*(self._fold(*pair) for pair in pairs[begin : begin + _AT_ONCE]))
-            found += [each for each in looked if each]
+            found += [each._replace(running=False) if each.message.id in returned else each for each in looked if each]
         return found, more
 
-    async def _read(self, lag: Lag, tasks: dict[str, tuple[int, Message]], after: int, most: int) -> int:
-        """What waits in the queue, and the last that were taken from it; how many wait beyond what was read."""
-        begin = max(lag.read - EXACT, await self._remoting.min_offset(lag.topic, lag.queue))
+    async def _read(
+        self, lag: Lag, tasks: dict[str, tuple[int, Message]], after: int, most: int, *, taken: bool = True
+    ) -> int:
+        """What waits in the queue and, of what was `taken` from it, the last; how many wait beyond what was read."""
+        begin = max(lag.read - EXACT if taken else lag.read, await self._remoting.min_offset(lag.topic, lag.queue))
         waiting = 0
         while begin < lag.written and waiting < most:
             pulled = await self._remoting.pull(lag.topic, begin, _PAGE, queue=lag.queue)

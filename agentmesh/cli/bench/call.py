@@ -42,12 +42,13 @@ async def contract(
     await broker.declare(TOPIC, Delivery())
     inbox = broker.inbox("bench")
     waiting: dict[str, asyncio.Future[None]] = {}
+    new_future = asyncio.get_running_loop().create_future
     tasks = [asyncio.create_task(work(broker, f"worker-{number}")) for number in range(in_flight)]
     tasks.append(asyncio.create_task(wake(inbox, waiting)))
 
     async def call() -> None:
         name = new_id("call")
-        done = waiting[name] = asyncio.get_running_loop().create_future()
+        done = waiting[name] = new_future()
         await inbox.subscribe(name, -1)
         deadline = time.time_ns() // 1_000_000 + CALL_DEADLINE
         await broker.publish(Message(id=name, topic=TOPIC, body=BODY, deadline=deadline))

@@ -15,7 +15,7 @@ from agentmesh.ids import new_token
 _OWN = Path(FOLDER, os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
 """Of the one for this process: whoever moves a clock is alone with it."""
 
-_SETTLES = 2.5
+_SETTLES = 3.5
 """Seconds of real time in which what is on its way arrives, and what servers look after once a second is done."""
 
 

@@ -1,5 +1,6 @@
 """Words that the contract suite is written in."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,13 @@ class Backend:
     async def passes(self, seconds: float) -> None:
         """Let time pass."""
         await self.clock.advance(seconds)
+
+    async def comes(self, awaited: "asyncio.Task[Any]") -> None:
+        """It is done at once, or soon where servers of their own run."""
+        await self.passes(0)
+        if FOLDER:
+            await asyncio.wait([awaited], timeout=20)
+        assert awaited.done()
 
     def now(self) -> int:
         return self.clock.now()

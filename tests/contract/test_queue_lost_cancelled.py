@@ -130,7 +130,7 @@ async def test_a_cancelled_task_that_waits_is_never_handed_out(backend: Backend,
 
 @pytest.mark.needs("reopens")
 async def test_a_cancellation_outlives_the_broker(backend: Backend, broker: Broker) -> None:
-    waiting, running = await published(broker), await published(broker, priority=9)
+    running, waiting = await published(broker), await published(broker)
     assert (await leased(broker)).message.id == running.id
     for message in (waiting, running):
         await broker.append(message.id, [CANCELLED])

@@ -115,7 +115,7 @@ class _Examination:
         topics, groups = tables
         opened = self._mesh_topics(topics)
         if proxied:
-            await self._lite(groups)
+            opened = await self._lite(groups) and opened
         lanes = await self._lanes() if opened else []
         self._made(lanes, topics, groups)
         await self._inboxes(groups)
@@ -209,21 +209,22 @@ class _Examination:
             elif wrong:
                 yield Problem(f"Topic {each.name} {wrong}.", self._admin.create_topic(each))
 
-    async def _lite(self, groups: Table) -> None:
+    async def _lite(self, groups: Table) -> bool:
         """Whether LiteTopics can be followed through the proxy, asked for by whatever group is bound to some."""
         bound = {name: (config.get("attributes") or {}).get("lite.bind.topic", "") for name, config in groups.items()}
         own = self._names.parent_of("check")
         group = own if bound.get(own) else next((name for name, parent in bound.items() if parent), "")
         if not group:
-            self._found.tell("LiteTopics", "whether the proxy has them the first use of the mesh tells")
-            return
+            self._found.tell("lite", "whether the proxy has LiteTopics the first use of the mesh tells")
+            return True
         try:
             await check_proxy(self._connection, group, bound[group])
             await self._remoting.check_lite(bound[group])
         except MeshError as error:
-            self._found.refuse("LiteTopics", error)
-        else:
-            self._found.tell("LiteTopics", "can be written, read and followed")
+            self._found.refuse("lite", error)
+            return False
+        self._found.tell("lite", "LiteTopics can be written, read and followed")
+        return True
 
     async def _lanes(self) -> list[Lane]:
         """The queues of the agents' tasks."""
@@ -231,7 +232,7 @@ class _Examination:
         try:
             await commons.refresh(now=True)
         except MeshError as error:
-            self._found.refuse("agents", error)
+            self._found.refuse("queues", error)
             return []
         return [lane for topic in commons.topics for lane in (Lane(topic), *commons.lanes.get(topic, ()))]
 
@@ -249,7 +250,7 @@ class _Examination:
         bad_groups = self._found.blame("groups", self._wrong_groups(expected, groups))
         self._found.facts |= {"queues of tasks": len(wanted)}
         if lanes and not (bad_topics or bad_groups):
-            self._found.tell("agents", f"{len({lane.topic for lane in lanes})} topics, {len(lanes)} queues of tasks")
+            self._found.tell("queues", f"{len({lane.topic for lane in lanes})} topics, {len(lanes)} queues of tasks")
 
     def _wrong_groups(self, wanted: Iterable[Group], there: Table) -> Iterator[Problem]:
         for each in wanted:

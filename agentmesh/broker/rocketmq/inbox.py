@@ -30,7 +30,7 @@ from agentmesh.message import Draft
 
 SILENCE: Final = 180_000
 HELD: Final = 30_000
-_SOON: Final = 200
+_SOON: Final = 2_000
 _OVERDUE: Final = (10_000, 20_000, 40_000, 60_000)
 _REMEMBERED: Final = 10_000
 _PAGE: Final = 500

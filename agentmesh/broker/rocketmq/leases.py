@@ -32,6 +32,8 @@ _LONGEST: Final = 12 * 3600.0
 
 _PATIENCE: Final = 10.0
 _PAUSE: Final = 0.002
+_PUBLISHERS_TURN: Final = (0.01, 0.05, 0.2)
+"""Pauses in which whoever published a task begins its log; after them whoever has the task does."""
 
 News = Literal["cancelled", "lost"]
 
@@ -160,6 +162,11 @@ class Leases:
         """What this worker holds."""
         return [each for each in self._held.values() if each.worker == worker]
 
+    def holds(self, message: Message) -> bool:
+        """Whether a worker of this process has it."""
+        now = self._clock.now()
+        return any(each.message.id == message.id and each.expires > now for each in self._held.values())
+
     def workers_of(self, log: str) -> set[str]:
         """Who holds a task whose events go to this log."""
         return {each.worker for each in self._held.values() if each.message.log == log}
@@ -171,7 +178,7 @@ class Leases:
             return "lost"
         await self.refresh(held)
         terminal = held.tally.state.terminal
-        if terminal or held.tally.state.token not in ("", token):
+        if terminal or _is_anothers(held):
             return "cancelled" if terminal and terminal.type == "cancelled" else "lost"
         await self._put_aside(held)
         length = invisible(self._commons.topics.get(held.message.topic) or Delivery())
@@ -207,7 +214,7 @@ class Leases:
 
     def check(self, held: Held) -> None:
         """Raises `LeaseLost` if the log says that another attempt owns the call."""
-        if held.tally.state.token not in ("", held.lease.token):
+        if _is_anothers(held):
             self._held.pop(held.lease.token, None)
             raise lost(held.lease)
 
@@ -270,8 +277,12 @@ class Leases:
     async def _look(self, message: Message) -> Tally:
         """The call's log, which begins here if whoever published died before it could write."""
         tally = Tally()
-        tally.add(await self._logs.read(message.log, -1, 1 << 31))
-        if tally.state.next == 0:
+        for pause in _PUBLISHERS_TURN:
+            tally.add(await self._logs.read(message.log, -1, 1 << 31))
+            if tally.state.next:
+                break
+            await asyncio.sleep(pause)
+        else:
             highest = self._commons.tenant(message.tenant).highest
             await self._logs.append(message.log, [("", "submitted", submitted(message, highest))])
             tally.add(await self._logs.read(message.log, -1, 1 << 31))
@@ -285,6 +296,12 @@ class Leases:
         """What is no task goes to the dead letters of its group, whole."""
         get_logger().warning("not a task of ours", topic=source.lane.topic, message=received.id, error=why)
         await source.consumer.dead_letter(received)
+
+
+def _is_anothers(held: Held) -> bool:
+    """Whether the log says so. Our own `accepted` may not be seen yet."""
+    state, lease = held.tally.state, held.lease
+    return state.attempt > lease.attempt or (state.attempt == lease.attempt and state.token != lease.token)
 
 
 def lost(lease: Lease) -> LeaseLost:

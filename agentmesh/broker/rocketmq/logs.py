@@ -42,6 +42,7 @@ class Logs:
         self._remoting = remoting
         self._names = names
         self._views: OrderedDict[str, View] = OrderedDict()
+        self._met: dict[str, None] = {}
         self._publishing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def view(self, name: str) -> View:
@@ -63,8 +64,8 @@ class Logs:
         return lock
 
     def is_known(self, name: str) -> bool:
-        """Whether this process wrote to it, not long ago."""
-        return name in self._views
+        """Whether this process wrote to it or found something there, not long ago."""
+        return name in self._views or name in self._met
 
     async def append(
         self, name: str, entries: Encoded, *, title: str = "", expect: int | None = None, kind: str = ""
@@ -109,9 +110,12 @@ class Logs:
             pulled = await self._remoting.pull(queue, begin, min(_PULL, limit - len(entries)))
             found = [each.entry for each in read_records(pulled.records)]
             entries += [each for each in found if since is None or each.time >= since]
-            if not found and not begin < pulled.next < pulled.max:  # else: what was there is gone, and more follows
-                break
+            gone = not found and begin < pulled.next
             begin = pulled.next
+            if begin >= pulled.max or not (found or gone):
+                break
+        if entries:
+            self._remember(name)
         return entries
 
     async def pull(self, name: str, offset: int, kind: str = "") -> list[Written]:
@@ -121,6 +125,11 @@ class Logs:
     async def head(self, name: str, kind: str = "") -> int:
         """The offset that the next entry gets."""
         return await self._remoting.max_offset(self._queue(name, kind))
+
+    def _remember(self, name: str) -> None:
+        self._met[name] = None
+        if len(self._met) > _VIEWS:
+            del self._met[next(iter(self._met))]
 
     def _queue(self, name: str, kind: str) -> str:
         return lite_queue(self._names.parent_of(kind) if kind else self._names.parent(name), name)
@@ -146,7 +155,7 @@ class Logs:
         if whole and view.ids is None:
             view.tail, view.ids = 0, {}
         if view.tail is None:
-            view.tail = await self.head(name, kind)
+            view.tail = 0 if view.pending else await self.head(name, kind)
         elif view.ids is not None:
             while await self._look(name, view, kind):
                 pass

@@ -14,6 +14,10 @@ _TYPE: Final = "message.type"
 _TTL: Final = "lite.topic.expiration"
 _PARENT: Final = "lite.bind.topic"
 _EVENTS: Final = "lite.sub.client.max.event.cnt"
+_FIRST: Final = "TBW102"
+"""The topic that is asked for to tell what listens at an address."""
+
+_READERS: Final = "CID_RMQ_SYS_*"
 _RIGHTS: Final = "Pub,Sub,Create,Update,Delete,Get,List"
 
 
@@ -115,7 +119,8 @@ class Administrator(NamedTuple):
     def grant(self, user: str, names: Names) -> str:
         """All that a mesh does: it makes topics and groups as it goes."""
         mine = names.lane("*")
-        resources = f"Topic:{mine},Topic:%LMQ%${mine},Topic:%RETRY%{mine},Group:{mine},Group:CID_RMQ_SYS_*,Cluster:*"
+        topics = [mine, f"%LMQ%${mine}", f"%RETRY%{mine}", _FIRST]
+        resources = ",".join([*(f"Topic:{each}" for each in topics), f"Group:{mine}", f"Group:{_READERS}"])
         return self._line("createAcl", "-s", f"User:{user}", "-r", resources, "-a", _RIGHTS, "-d", "Allow")
 
     def _line(self, command: str, *arguments: object) -> str:

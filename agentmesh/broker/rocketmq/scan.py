@@ -124,7 +124,8 @@ class Scan:
         tally = Tally()
         now = self._clock.now()
         tally.add(await self._logs.read(message.log, -1, 1 << 31))
-        if tally.state.terminal or (message.deadline and message.deadline < now):
+        over = bool(message.deadline) and message.deadline < now
+        if tally.state.terminal or (over and not self._topics.leases.holds(message)):
             self._topics.aside.done(message)
             return None
         where = position(since, message)

@@ -95,6 +95,14 @@ class Backend:
             await asyncio.wait([awaited], timeout=20)
         assert awaited.done()
 
+    async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        """It holds at once, or soon where servers of their own run."""
+        for _ in range(20 if FOLDER else 0):
+            if await holds():
+                return
+            await asyncio.sleep(1)
+        assert await holds()
+
     def now(self) -> int:
         return self.clock.now()
 

@@ -297,6 +297,7 @@ async def test_other_logs_live_for_thirty_days_after_their_last_append(
     assert await broker.read(name) == []
 
 
+@pytest.mark.needs("ttl")
 @pytest.mark.promise(4)
 async def test_a_log_that_ended_may_begin_anew_for_readers_and_writers(backend: Backend, broker: Broker) -> None:
     inbox = broker.inbox("reader")

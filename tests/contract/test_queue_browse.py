@@ -70,8 +70,11 @@ async def test_a_task_whose_worker_was_lost_waits_with_its_attempts(backend: Bac
     await published(broker)
     await leased(broker)
     await backend.passes(31)
-    (stored,) = await broker.browse(TOPIC)
-    assert (stored.state, stored.attempt) == ("waiting", 1)
+
+    async def waits() -> bool:
+        return [(stored.state, stored.attempt) for stored in await broker.browse(TOPIC)] == [("waiting", 1)]
+
+    await backend.until(waits)
 
 
 async def test_stats_count_what_waits_runs_and_is_dead(backend: Backend, broker: Broker) -> None:

@@ -205,7 +205,7 @@ class _Examination:
             wrong = needs.wrong_topic(each, {str(name): str(value) for name, value in attributes.items()})
             if "type" in wrong:
                 fix = f"{self._admin.delete_topic(each.name)} && {self._admin.create_topic(each)}"
-                yield Problem(f"Topic {each.name} {wrong}; that cannot be changed.", fix, grave=True)
+                yield Problem(f"Topic {each.name} {wrong}: what is in it is of no use.", fix, grave=True)
             elif wrong:
                 yield Problem(f"Topic {each.name} {wrong}.", self._admin.create_topic(each))
 

@@ -235,7 +235,7 @@ class RocketInbox:
 
     async def _look_now(self) -> None:
         """Whoever does not wait for wake-ups is to see what this process wrote, and who claimed what."""
-        await asyncio.gather(*(self._check_claim(claim) for claim in list(self._claims)))
+        await asyncio.gather(*(self._check_claim(claim) for claim in tuple(self._claims)))
         for name, interest in self._interests.items():
             if self._logs.is_known(name):
                 interest.behind = True
@@ -306,12 +306,14 @@ class RocketInbox:
         await self._follow(claim, None)
 
     async def _check_claim(self, claim: str) -> None:
+        if claim not in self._claims:
+            return
         name, token = self._claims[claim]
         last = await self._logs.read(claim, await self._logs.head(claim) - 2, 1)
         interest = self._interests.get(claim)
         if interest:
             interest.arrived, interest.behind = [], False
-        if last and last[0].data["token"] != token and claim in self._claims:
+        if last and last[0].data["token"] != token and self._claims.get(claim) == (name, token):
             await self._drop(name)
             self._revoked[name] = None
             self._changed.set()

@@ -1,15 +1,19 @@
 """What a mesh needs of a cluster, and the lines by which an administrator makes it."""
 
+import asyncio
 import shlex
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from agentmesh.broker.rocketmq.names import KINDS, OTHER, Names
-from agentmesh.broker.rocketmq.queue import RETRIES
 from agentmesh.broker.rocketmq.remoting import Remoting
 from agentmesh.broker.rocketmq.remoting.admin import EVENTS, TopicType
+from agentmesh.errors import ConfigError
 
 DOCTOR: Final = "`agentmesh doctor` says what else is wrong, with the mqadmin lines of what the mesh needs."
+RETRIES: Final = 1_000_000
+"""A group's own limit on deliveries is above any of ours."""
+
 _TYPE: Final = "message.type"
 _TTL: Final = "lite.topic.expiration"
 _PARENT: Final = "lite.bind.topic"
@@ -58,10 +62,29 @@ def check_group(names: Names) -> Group:
 
 async def make(names: Names, remoting: Remoting) -> None:
     """Make them. Raises `BrokerUnavailable`, `ConfigError`, `Unauthorized`."""
-    for topic in topics(names):
-        await remoting.create_topic(topic.name, queues=topic.queues, type=topic.type, expiration_minutes=topic.minutes)
+    await asyncio.gather(*(make_topic(remoting, each) for each in topics(names)))
     for group in groups(names):
         await remoting.create_group(group.name, retries=group.retries, lite_parent=group.parent)
+
+
+async def make_topic(remoting: Remoting, topic: Topic) -> None:
+    """Make it, or have it as it should be. Raises `ConfigError` for one of another type: RocketMQ would change it and
+    say nothing, to whoever has made it, and to whom its messages belong.
+    """
+    found = await remoting.topic_config(topic.name)
+    if found and found.get(_TYPE, "NORMAL") != topic.type:
+        raise ConfigError(another_type(topic, found[_TYPE]))
+    await remoting.create_topic(topic.name, queues=topic.queues, type=topic.type, expiration_minutes=topic.minutes)
+
+
+def another_type(topic: Topic, found: str) -> str:
+    """What is wrong with a topic of the type `found`, and what to do."""
+    mqadmin = Administrator()
+    return (
+        f"Topic {topic.name} is of another type: {found}, and has to be {topic.type}. If it is somebody else's, use "
+        f"a namespace: ?namespace=NAME. If nobody needs it, delete it: {mqadmin.delete_topic(topic.name)} Then create "
+        f"it: {mqadmin.create_topic(topic)}"
+    )
 
 
 def wrong_topic(topic: Topic, found: Mapping[str, str]) -> str:

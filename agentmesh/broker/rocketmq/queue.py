@@ -14,6 +14,7 @@ from agentmesh.broker.rocketmq.leases import Held, Leases, News
 from agentmesh.broker.rocketmq.letters import Letters
 from agentmesh.broker.rocketmq.logs import Logs
 from agentmesh.broker.rocketmq.names import Names
+from agentmesh.broker.rocketmq.needs import RETRIES, Topic, make_topic
 from agentmesh.broker.rocketmq.remoting import Remoting
 from agentmesh.broker.rocketmq.tasks import outgoing, prepare
 from agentmesh.broker.rocketmq.waiting import happens
@@ -22,9 +23,6 @@ from agentmesh.contracts import Append, Delivery, Lease
 from agentmesh.errors import Conflict
 from agentmesh.ids import check_lite_topic
 from agentmesh.message import Draft, Message
-
-RETRIES: Final = 1_000_000
-"""The group's own limit on deliveries is above any of ours."""
 
 LOOK: Final = 1.0
 """Seconds of the shortest look for tasks: one question to the server and its answer."""
@@ -165,9 +163,7 @@ class Topics:
             if lane in self._lanes:
                 return
             name = self._name(lane)
-            await self._remoting.create_topic(
-                name, type="PRIORITY" if lane.priority else "NORMAL", queues=_queues(lane)
-            )
+            await make_topic(self._remoting, Topic(name, "PRIORITY" if lane.priority else "NORMAL", _queues(lane)))
             await self._remoting.create_group(name, retries=RETRIES)
             if lane != Lane(lane.topic):
                 await self.commons.refresh(now=True)

@@ -39,15 +39,24 @@ def call(
     ] = None,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of floor and figure; the median counts.")] = 5,
     calls: Annotated[int, typer.Option(min=100, help="Calls in each measurement.")] = 5000,
+    mesh: Annotated[
+        str | None,
+        typer.Option("--mesh", "-m", metavar="URL", show_default=False, help="rocketmq://HOST:PORT: that one instead."),
+    ] = None,
+    in_flight: Annotated[int, typer.Option("--in-flight", min=1, help="With --mesh: calls at once.")] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
 ) -> None:
     """Calls per second: the broker contract alone, and the whole way through a mesh.
 
     The floor writes the same rows straight through sqlite3, with two transactions a call; that of durability=full does
-    so for 64 calls at a time, with fdatasync after each transaction.
+    so for 64 calls at a time, with fdatasync after each transaction. With --mesh the contract alone is measured over
+    RocketMQ, with the workers in another process; late are answers after more than 5 s.
     """
-    for name, in_flight, title in _rows(only):
-        row = _compare(name, in_flight, pairs, calls)
+    if mesh:
+        _over_cluster(mesh, in_flight, calls, as_json=as_json)
+        return
+    for name, at_once, title in _rows(only):
+        row = _compare(name, at_once, pairs, calls)
         if as_json:
             typer.echo(json.dumps(row))
         else:
@@ -56,6 +65,21 @@ def call(
                 f"{title}: {figures['per_s']:,.0f}/s, p50 {figures['p50_ms']} ms, p99 {figures['p99_ms']} ms; "
                 f"floor {row['floor']['per_s']:,.0f}/s; ratio {row['ratio']['per_s']}"
             )
+
+
+def _over_cluster(mesh: str, in_flight: int, calls: int, *, as_json: bool) -> None:
+    import asyncio
+
+    from agentmesh.cli.bench.cluster import contract
+
+    figures = asyncio.run(contract(mesh, in_flight, calls))
+    if as_json:
+        typer.echo(json.dumps({"name": f"cluster.{in_flight}", "figures": figures, "floor": {}, "ratio": {}}))
+        return
+    typer.echo(
+        f"contract over RocketMQ, {in_flight} in flight: {figures['per_s']:,.0f}/s, p50 {figures['p50_ms']} ms, "
+        f"p99 {figures['p99_ms']} ms; late {figures['late']:.0f}, lost {figures['lost']:.0f}"
+    )
 
 
 @app.command()

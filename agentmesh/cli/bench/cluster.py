@@ -1,4 +1,4 @@
-"""What a call costs over RocketMQ: the contract alone, a LiteTopic for each call, with the workers in another process."""
+"""What a call costs over RocketMQ: the contract alone, a LiteTopic for each call, the workers in another process."""
 
 import asyncio
 import subprocess
@@ -11,7 +11,7 @@ from typing import Final
 from agentmesh.broker.rocketmq import open_rocketmq
 from agentmesh.cli.bench.call import BODY, TOPIC, work
 from agentmesh.clock import SystemClock
-from agentmesh.contracts import Delivery, Inbox
+from agentmesh.contracts import Broker, Delivery, Inbox
 from agentmesh.ids import new_id
 from agentmesh.message import CALL_DEADLINE, Message
 
@@ -31,12 +31,12 @@ async def contract(url: str, in_flight: int, calls: int) -> Figures:
     try:
         await broker.declare(TOPIC, Delivery(concurrency=in_flight))
         with working(url, in_flight):
-            return await _measure(broker.publish, broker.inbox(new_id("call")), in_flight, calls)
+            return await _measure(broker, broker.inbox(new_id("call")), in_flight, calls)
     finally:
         await broker.close()
 
 
-async def _measure(publish: "object", inbox: Inbox, in_flight: int, calls: int) -> Figures:
+async def _measure(broker: Broker, inbox: Inbox, in_flight: int, calls: int) -> Figures:
     waiting: dict[str, asyncio.Future[None]] = {}
     listening = asyncio.create_task(_listen(inbox, waiting))
     times: list[float] = []
@@ -52,7 +52,7 @@ async def _measure(publish: "object", inbox: Inbox, in_flight: int, calls: int) 
             done = waiting[name] = asyncio.get_running_loop().create_future()
             await inbox.subscribe(name, -1)
             deadline = time.time_ns() // 1_000_000 + CALL_DEADLINE
-            await publish(Message(id=name, topic=TOPIC, body=BODY, deadline=deadline))  # type: ignore[operator]
+            await broker.publish(Message(id=name, topic=TOPIC, body=BODY, deadline=deadline))
             try:
                 async with asyncio.timeout(_LOST):
                     await done

@@ -15,6 +15,7 @@ from agentmesh.contracts import Blobs, Broker, Registry
 from agentmesh.errors import ConfigError
 
 if TYPE_CHECKING:
+    from agentmesh.a2a.rocketmq.desk import Desk
     from agentmesh.registry.several import Member
 
 OWN: Final = "mesh:"
@@ -23,20 +24,24 @@ _WELL_KNOWN: Final = "well-known:"
 
 
 class Backends(NamedTuple):
-    """What a mesh stands on. `closing` lets go of all of it, the broker last."""
+    """What a mesh stands on. `closing` lets go of all of it, the broker last. `desk` answers clients of other
+    frameworks that come by the broker, if it has any.
+    """
 
     broker: Broker
     registry: Registry
     blobs: Blobs
     closing: AsyncExitStack
+    desk: "Desk | None"
 
 
 class _Opened(NamedTuple):
-    """A broker, the registry in its store if it has one, and where its large bodies are."""
+    """A broker, the registry in its store if it has one, where its large bodies are, and the desk before it."""
 
     broker: Broker
     registry: Registry | None
     blobs: Blobs
+    desk: "Desk | None" = None
 
 
 async def open_backends(config: Config, clock: Clock, *, alone: bool) -> Backends:
@@ -59,8 +64,10 @@ async def open_backends(config: Config, clock: Clock, *, alone: bool) -> Backend
     async with AsyncExitStack() as stack:
         opened = await _BROKERS[scheme](config, clock, alone)
         stack.push_async_callback(opened.broker.close)
+        if opened.desk:
+            stack.push_async_callback(opened.desk.close)
         registry = await _open_registries(addresses, config, clock, opened.registry, stack)
-        return Backends(opened.broker, registry, opened.blobs, stack.pop_all())
+        return Backends(opened.broker, registry, opened.blobs, stack.pop_all(), opened.desk)
     raise AssertionError("not reached")
 
 
@@ -100,7 +107,9 @@ async def _open_rocketmq(config: Config, clock: Clock, _alone: bool) -> _Opened:
         secret_key=config.secret_key or "",
         blobs=config.blobs or "",
     )
-    return _Opened(broker, None, broker.blobs)
+    from agentmesh.a2a.rocketmq.desk import Desk
+
+    return _Opened(broker, None, broker.blobs, Desk(broker, clock))
 
 
 _BROKERS: Final[dict[str, Callable[[Config, Clock, bool], Awaitable[_Opened]]]] = {

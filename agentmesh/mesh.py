@@ -119,7 +119,8 @@ class Mesh:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        broker, registry, blobs, self._closing = await open_backends(self.config, self._clock, alone=self._alone)
+        backends = await open_backends(self.config, self._clock, alone=self._alone)
+        broker, registry, blobs, self._closing, self._desk = backends
         hub = Hub(broker, self._clock, f"mesh-{self._instance}")
         self._blobs = blobs
         self._client = Client(
@@ -173,11 +174,14 @@ class Mesh:
     async def serve(self, *agents: "Agent | str | Path") -> None:
         """Register these agents and work on their tasks until the mesh is left.
 
-        Each is an `Agent`, a folder with an `agent.yaml`, or a folder of such folders. Returns once all are
-        registered. Raises `DeclarationError`, and `Conflict` if a topic and version is registered with another card.
+        Each is an `Agent`, a folder with an `agent.yaml`, or a folder of such folders. An agent that is an async
+        context manager is entered before, and left after its tasks. Returns once all are registered. Raises
+        `DeclarationError`, and `Conflict` if a topic and version is registered with another card.
         """
         client = self._open_client()
         for declaration in [each for agent in agents for each in _declarations(agent)]:
+            if isinstance(declaration.agent, contextlib.AbstractAsyncContextManager):
+                await self._closing.enter_async_context(declaration.agent)
             registration = Registration(
                 declaration.topic, declaration.version, declaration.card(), self._instance, renewed=self._clock.now()
             )
@@ -185,6 +189,8 @@ class Mesh:
                 await asyncio.to_thread(self._get_planner)  # its imports take a while
             await client.registry.register(registration)
             await client.broker.declare(declaration.topic, declaration.delivery)
+            if self._desk:
+                await self._desk.serve(declaration, client)
             worker = Worker(declaration, client, f"{self._instance}-{len(self._workers)}")
             self._workers.append(worker)
             worker.start()

@@ -1,4 +1,7 @@
-"""What `agentmesh doctor` looks at. Nothing here writes to a mesh, or has one moved that a program hosts."""
+"""What `agentmesh doctor` looks at. Nothing here writes to a mesh, or has one moved that a program hosts.
+
+For clusters see `clusters`, for registries `registries`.
+"""
 
 import asyncio
 import fcntl
@@ -10,10 +13,11 @@ import tempfile
 from collections.abc import Generator, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from agentmesh.broker.embedded.store import SCHEMA_VERSION
 from agentmesh.broker.local import DATABASE, LOCK
+from agentmesh.cli.finding import Finding
 from agentmesh.cli.opening import NEW_AGENT, folders_at
 from agentmesh.clock import SystemClock
 from agentmesh.config import SETTINGS, Config, load_config, origins
@@ -25,17 +29,10 @@ _SHOWN: Final = 10
 _PATIENCE: Final = 15
 
 
-class Finding(NamedTuple):
-    """What was found about an area, and what mends it."""
-
-    area: str
-    status: Literal["ok", "warn", "fail"]
-    text: str
-    fix: str = ""
-
-
-def diagnose(url: str | None, registries: list[str] | None = None, *, ask_model: bool = False) -> list[Finding]:
-    """Everything that can be told without changing anything."""
+def diagnose(
+    url: str | None, registries: list[str] | None = None, *, ask_model: bool = False, mend: bool = False
+) -> list[Finding]:
+    """Everything that can be told without changing anything; with `mend`, what is left over is removed."""
     findings = list(_versions())
     try:
         config = load_config(broker=url, registry=registries or None)
@@ -44,7 +41,8 @@ def diagnose(url: str | None, registries: list[str] | None = None, *, ask_model:
         return [*findings, Finding("settings", "fail", str(error), "correct or remove these settings")]
     findings.append(_settings(config, places))
     findings.append(_agents(config))
-    findings += _mesh(config.broker)
+    findings += _cluster(config, mend=mend) if config.broker.startswith("rocketmq://") else _mesh(config.broker)
+    findings += _registries(config)
     findings.append(_model(config, ask=ask_model))
     return findings
 
@@ -116,6 +114,18 @@ def _model(config: Config, *, ask: bool) -> Finding:
     except ModelUnavailable as error:
         return Finding("model", "fail", str(error), "check AGENTMESH_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY")
     return Finding("model", "ok", f"{config.model} at {place} answered {reply.text.strip()[:40]!r}")
+
+
+def _cluster(config: Config, *, mend: bool) -> Iterator[Finding]:
+    from agentmesh.cli.clusters import cluster
+
+    return cluster(config, mend=mend)
+
+
+def _registries(config: Config) -> Iterator[Finding]:
+    from agentmesh.cli.registries import registries
+
+    return registries(config)
 
 
 def _mesh(url: str) -> Iterator[Finding]:

@@ -7,14 +7,16 @@ import typer
 from agentmesh.cli import options
 
 if TYPE_CHECKING:
-    from agentmesh.cli.diagnosis import Finding
+    from agentmesh.cli.finding import Finding
 
 EPILOG = """[bold]Examples[/bold]
   agentmesh doctor
   agentmesh doctor --model
+  agentmesh doctor --mesh rocketmq://10.0.0.1:8081?remoting=10.0.0.1:9876 --registry nacos://10.0.0.1:8848
   agentmesh doctor --mesh local:///var/lib/mesh --json | jq -r '.[] | select(.status != "ok").fix'
 
-Changes nothing, and asks nothing of the network unless --model is given. Exits with 1 if something fails."""
+Changes nothing unless --mend is given, but that a Nacos gets a document and an instance, which are removed again. Asks
+nothing of the network but mesh and registries unless --model is given. Exits with 1 if something fails."""
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -27,9 +29,10 @@ def doctor(
     mesh: options.MeshUrl = None,
     registry: options.Registries = None,
     model: Annotated[bool, typer.Option("--model", help="Ask the language model for a word, too.")] = False,
+    mend: Annotated[bool, typer.Option("--mend", help="Remove what killed processes left in a cluster.")] = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Check versions, settings, agents, mesh and model.
+    """Check versions, settings, agents, mesh, registries and model.
 
     Each thing that is wrong comes with the line that mends it.
     """
@@ -37,7 +40,7 @@ def doctor(
     from agentmesh.cli.exits import FAILED, OK
     from agentmesh.cli.output import json_document
 
-    findings = diagnose(mesh, registry, ask_model=model)
+    findings = diagnose(mesh, registry, ask_model=model, mend=mend)
     if as_json:
         json_document([each._asdict() for each in findings])
     else:
@@ -57,4 +60,7 @@ def _show(finding: "Finding") -> None:
     for each in rest:
         out().print(Text(f"{'':16}{each}"), soft_wrap=True)
     if finding.fix:
-        out().print(Text.assemble(f"{'':16}", ("fix: ", "bold"), clean(finding.fix)), soft_wrap=True)
+        fix, *more = clean(finding.fix).splitlines()
+        out().print(Text.assemble(f"{'':16}", ("fix: ", "bold"), fix), soft_wrap=True)
+        for each in more:
+            out().print(Text(f"{'':21}{each}"), soft_wrap=True)

@@ -156,6 +156,10 @@ class Listed:
                     )
                 seen[key] = place.source.name
 
+    def failing(self) -> Sequence[str]:
+        """What is wrong with the sources whose last look failed, a sentence of each."""
+        return [place.said for place in self._places if place.said]
+
     def _registrations(self) -> Sequence[Registration]:
         found: dict[tuple[str, str], Registration] = {}
         for place in self._places:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from agentmesh.cli.chaos.plan import make_plan
+from agentmesh.cli.chaos.plan import CLUSTER, make_plan
 from agentmesh.cli.chaos.sabotage import SABOTAGES
 
 NAMES = {"worker": ["worker-0", "worker-1"], "caller": ["caller-0"], "supervisor": ["supervisor-0"]}
@@ -35,3 +35,12 @@ def test_each_sabotage_has_faults_that_show_its_damage(name: str) -> None:
     ordinary = {(fault.kind, fault.target.partition("-")[0]) for fault in make_plan(1, 60, NAMES)}
     special = {(fault.kind, fault.target.partition("-")[0]) for fault in make_plan(1, 60, NAMES, name)}
     assert special < ordinary
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_on_a_cluster_its_servers_are_left_alone_and_stops_outlast_a_lease(seed: int) -> None:
+    plan = make_plan(seed, 60, NAMES, CLUSTER, 1.2)
+    assert {fault.kind for fault in plan} == {"kill", "stop"}
+    assert not [fault for fault in plan if fault.target == "host"]
+    assert Counter(fault.kind for fault in plan)["kill"] >= 20
+    assert max(fault.seconds for fault in plan) > 10

@@ -330,12 +330,11 @@ def skew_problem(ms: int) -> Problem | None:
 
 
 async def check(names: Names, remoting: Remoting, connection: Connection) -> None:
-    """See whether LiteTopics can be written, read and followed, and say it if clocks differ.
+    """See whether LiteTopics can be followed through the proxy, and say it if clocks differ.
 
-    Raises `ConfigError` if LiteTopics are off, `BrokerUnavailable` and `Unauthorized`.
+    Raises `ConfigError` if it is in LOCAL mode, `BrokerUnavailable` and `Unauthorized`.
     """
     group = needs.check_group(names)
-    await remoting.check_lite(group.parent)
     await check_proxy(connection, group.name, group.parent)
     with contextlib.suppress(MeshError):  # who may not ask for the time need not
         problem = skew_problem(skew_of(connection.clock, await remoting.broker_time()))

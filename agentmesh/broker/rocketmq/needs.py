@@ -61,10 +61,13 @@ def check_group(names: Names) -> Group:
 
 
 async def make(names: Names, remoting: Remoting) -> None:
-    """Make them. Raises `BrokerUnavailable`, `ConfigError`, `Unauthorized`."""
+    """Make them, and see that LiteTopics can be made in them. Raises `BrokerUnavailable`, `ConfigError` (LiteTopics are
+    off, or a topic is of another type), `Unauthorized`.
+    """
     await asyncio.gather(*(make_topic(remoting, each) for each in topics(names)))
     for group in groups(names):
         await remoting.create_group(group.name, retries=group.retries, lite_parent=group.parent)
+    await remoting.check_lite(names.parent_of(OTHER))
 
 
 async def make_topic(remoting: Remoting, topic: Topic) -> None:

@@ -15,7 +15,9 @@ EPILOG = """[bold]Examples[/bold]
   agentmesh chaos --seconds 600 --workers 4 --callers 4
   agentmesh chaos --seed 17 --json | jq '.lost, .doubled'
   agentmesh chaos --sabotage no-fence
+  agentmesh chaos --mesh rocketmq://10.0.0.1:8081?remoting=10.0.0.1:9876 --registry nacos://10.0.0.1:8848 --seconds 120
 
+On a rocketmq:// mesh the drill has a namespace of its own, unless the URL names one (which no drill was in before).
 Exits with 0 if all is well, with 1 if something was lost or happened twice, and with 3 if there were fewer than 20
 kills or 1,000 calls: a drill that tests nothing proves nothing."""
 
@@ -33,7 +35,19 @@ def chaos(
     ] = None,
     mesh: Annotated[
         str | None,
-        typer.Option("--mesh", "-m", metavar="URL", show_default=False, help="local://DIR. Else a fresh folder."),
+        typer.Option(
+            "--mesh",
+            "-m",
+            metavar="URL",
+            show_default=False,
+            help="local://DIR, or rocketmq://HOST:PORT, whose servers are left alone. Else a fresh folder.",
+        ),
+    ] = None,
+    registry: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--registry", metavar="URL", show_default=False, help="nacos://HOST:PORT, for rocketmq://; repeatable."
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that work.")] = 2,
     callers: Annotated[int, typer.Option(min=1, help="Processes that call.")] = 2,
@@ -48,11 +62,12 @@ def chaos(
 ) -> int:
     """Kill, stop and cut off workers, callers, supervisors and hosts, and count what is lost or happens twice.
 
-    All of them are processes of their own, which write down what they do in plain files. In the end those files alone
-    are judged.
+    On a cluster its servers are left alone. All of them are processes of their own, which write down what they do in
+    plain files. In the end those files alone are judged.
     """
     import random
 
+    from agentmesh.cli.chaos.cluster import places
     from agentmesh.cli.chaos.drill import Options, Place
     from agentmesh.cli.chaos.faults import faults_of
     from agentmesh.cli.chaos.sabotage import SABOTAGES
@@ -60,16 +75,21 @@ def chaos(
     for name in filter(None, (sabotage, like)):
         if name not in SABOTAGES:
             raise typer.BadParameter(f"{name!r} is no sabotage. There are: {', '.join(SABOTAGES)}.")
+    registries: tuple[str, ...] = tuple(registry or ())
+    if mesh and mesh.startswith("rocketmq://"):
+        mesh, registries = places(mesh, registries)
+        if sabotage or like:
+            raise typer.BadParameter("A sabotage breaks local:// meshes; this one is a cluster.")
     if mesh:
         faults_of(mesh)  # raises if nothing can be done to it
     place = Place(mesh or "")
     seed = random.randrange(1_000_000) if seed is None else seed  # noqa: S311 - told, so that it can be repeated
-    wanted = Options(seconds, seed, place.mesh, workers, callers, supervisors, sabotage, like)
+    wanted = Options(seconds, seed, place.mesh, workers, callers, supervisors, sabotage, like, registries)
     found = False
     try:
         verdict = _drilled(wanted, place)
         found = bool(verdict.findings or verdict.died)
-        return _tell(verdict, seed, sabotage, as_json=as_json)
+        return _tell(verdict, wanted, as_json=as_json)
     finally:
         _leave(place, keep=keep or found)
 
@@ -91,19 +111,24 @@ def _drilled(wanted: "Options", place: "Place") -> "Verdict":
         return asyncio.run(drill.run())
 
 
-def _tell(verdict: "Verdict", seed: int, sabotage: str, *, as_json: bool) -> int:
-    from agentmesh.cli.chaos.report import PROVES_NOTHING, exit_code, figures, lines
+def _tell(verdict: "Verdict", wanted: "Options", *, as_json: bool) -> int:
+    from agentmesh.cli.chaos.report import PROVES_NOTHING, exit_code, figures, lines, seconds_wanted
     from agentmesh.cli.output import json_document, note, say
 
     code = exit_code(verdict)
     if as_json:
         findings = [finding._asdict() for finding in verdict.findings]
-        json_document({"seed": seed, "sabotage": sabotage} | figures(verdict) | {"findings": findings})
+        json_document({"seed": wanted.seed, "sabotage": wanted.sabotage} | figures(verdict) | {"findings": findings})
     else:
         for name, value in lines(verdict):
             say(f"{name:<20} {value}")
     if code == PROVES_NOTHING:
-        note("This proves nothing: there were fewer than 20 kills or 1,000 calls. Let it run for longer.", "yellow")
+        enough = seconds_wanted(verdict, wanted.seconds)
+        note(
+            "This proves nothing: there were fewer than 20 kills or 1,000 calls. Let it run for longer: --seconds "
+            f"{enough:.0f}",
+            "yellow",
+        )
     return code
 
 

@@ -129,6 +129,12 @@ class ChaosSupervisor(Supervisor):
     delivery = Delivery(concurrency=32, timeout=0, lease=LEASE, retry=Retry(lost=0))
 
 
+def leased(agent: Agent, seconds: float) -> Agent:
+    """The agent, with leases of that length."""
+    agent.delivery = msgspec.structs.replace(agent.delivery, lease=seconds)
+    return agent
+
+
 class ChaosPlanner:
     """`Planner` that never decides the same twice: a decision that is taken anew shows."""
 

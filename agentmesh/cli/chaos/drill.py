@@ -21,22 +21,17 @@ from agentmesh.cli.chaos.oracle import READER, Verdict, judge
 from agentmesh.cli.chaos.plan import Fault, make_plan
 from agentmesh.cli.chaos.processes import CUT, DRAIN, MARK, Orders
 from agentmesh.cli.chaos.sabotage import VARIABLE
+from agentmesh.config import PREFIX, SETTINGS
+from agentmesh.errors import MeshError
 
-_PATIENCE: Final = 60.0
-"""How long (s) open calls may take to end once nothing is hurt any more."""
-
-_QUIET: Final = 12.0
-"""For how long (s) nothing may happen meanwhile: longer than any lease, claim or freeze."""
-
-_LOOK: Final = 60.0
 _JUDGE: Final = 1.5
 _STEP: Final = 0.05
 _BACK: Final = 0.02
 _SETTLE: Final = 0.3
 _REST: Final = 1.0
 _HOST_REST: Final = 1.0
-_WARM: Final = 10.0
 _WARM_CALLS: Final = 20
+_SECRETS: Final = frozenset(each.env for each in SETTINGS if each.kind == "secret")
 
 
 class Options(NamedTuple):
@@ -50,6 +45,7 @@ class Options(NamedTuple):
     supervisors: int
     sabotage: str
     like: str = ""
+    registries: tuple[str, ...] = ()
 
     @property
     def names(self) -> dict[str, list[str]]:
@@ -78,7 +74,8 @@ class Drill:
         self._options = options
         self._place = place
         self._on_progress = on_progress
-        self._faults, _ = faults_of(place.mesh)
+        self._faults = faults_of(place.mesh)
+        self._pace = self._faults.pace
         self._nursery: asyncio.subprocess.Process | None = None
         self._bearing = asyncio.Lock()
         self._hosting = asyncio.Lock()
@@ -110,11 +107,13 @@ class Drill:
             kill_all_of_ours()
             if self._nursery:
                 await self._nursery.wait()
+            with contextlib.suppress(MeshError):
+                await self._faults.sweep()
         return judge(self._place.effects, is_over=not self._found.is_set())
 
     async def _open_nursery(self) -> None:
         root = str(Path(agentmesh.__file__).parent.parent)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("AGENTMESH_")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX) or name in _SECRETS}
         kept["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [kept.get("PYTHONPATH", "")])])
         if self._options.sabotage:
             kept[VARIABLE] = self._options.sabotage
@@ -125,6 +124,7 @@ class Drill:
                 "-P",
                 "-m",
                 "agentmesh.cli.chaos.nursery",
+                *self._faults.modules,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
@@ -148,7 +148,17 @@ class Drill:
         role = name.partition("-")[0]
         number = self._numbers[name] = self._numbers.get(name, -1) + 1
         others = self._options.names.get(role, [name])
-        orders = Orders(role, name, number, self._place.mesh, str(self._place.effects), others, self._draining)
+        orders = Orders(
+            role,
+            name,
+            number,
+            self._place.mesh,
+            str(self._place.effects),
+            others,
+            self._draining,
+            self._options.registries,
+            self._pace.lease,
+        )
         assert self._nursery
         assert self._nursery.stdin
         async with self._bearing:
@@ -160,7 +170,7 @@ class Drill:
 
     async def _warm_up(self) -> None:
         """Let there be something to hurt, if that comes within some seconds."""
-        until = monotonic() + _WARM
+        until = monotonic() + self._pace.warm
         while monotonic() < until:
             await self._revive()
             if judge(self._place.effects, is_over=False).ended.total() >= _WARM_CALLS:
@@ -172,7 +182,8 @@ class Drill:
     async def _hurt(self) -> None:
         """Carry out the plan."""
         options = self._options
-        plan = make_plan(options.seed, options.seconds, options.names, options.like or options.sabotage)
+        deck = options.like or options.sabotage or self._pace.deck
+        plan = make_plan(options.seed, options.seconds, options.names, deck, self._pace.interval)
         began = monotonic()
         self._ends = began + options.seconds
         async with asyncio.TaskGroup() as group:
@@ -305,7 +316,8 @@ class Drill:
         self._draining = True
         began = changed = monotonic()
         last: tuple[int, int] = (0, 0)
-        while not self._found.is_set() and monotonic() < began + _PATIENCE and monotonic() < changed + _QUIET:
+        pace = self._pace
+        while not self._found.is_set() and monotonic() < min(began + pace.patience, changed + pace.quiet):
             await self._revive()
             callers = [process for name in self._options.names["caller"] if (process := self._processes.get(name))]
             if not callers:
@@ -325,7 +337,7 @@ class Drill:
         """A process that was not there before looks at everything."""
         self._on_progress("looking at everything once more")
         await self._bear(READER)
-        await self._processes[READER].wait(_LOOK)
+        await self._processes[READER].wait(self._pace.look)
 
     def _look_for_tracebacks(self) -> None:
         """An exception that nobody expected is told, even if nothing came of it."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from agentmesh.cli.chaos.plan import Pace
 from agentmesh.cli.chaos.processes import MARK
 from agentmesh.errors import ConfigError
 
@@ -50,7 +51,13 @@ class Process:
 
 
 class Faults(Protocol):
-    """What can be done to the servers of a kind of mesh. Each tells whether it could be done."""
+    """What can be done to the servers of a kind of mesh. Each tells whether it could be done.
+
+    `modules` are what its processes import, which takes a while. `sweep` removes what the drill left in it.
+    """
+
+    pace: Pace
+    modules: Sequence[str]
 
     async def kill(self) -> bool:
         """Kill the host −9."""
@@ -73,18 +80,30 @@ class Faults(Protocol):
         """Undo whatever is still in the way."""
         ...
 
+    async def sweep(self) -> None:
+        """Remove what the drill left."""
+        ...
 
-def faults_of(url: str) -> tuple[Faults, Path]:
-    """What can be done to the mesh of that URL, and the folder that it is in. Raises `ConfigError`."""
+
+def faults_of(url: str) -> Faults:
+    """What can be done to the mesh of that URL. Raises `ConfigError`."""
     scheme, separator, rest = url.partition("://")
+    if scheme == "rocketmq":
+        from agentmesh.cli.chaos.cluster import ClusterFaults
+
+        return ClusterFaults(url)
     if scheme != "local" or not separator or not rest:
-        raise ConfigError(f"{url!r}: a drill needs a mesh that several processes share: local://DIR.")
-    folder = Path(rest).expanduser().resolve()
-    return LocalFaults(folder), folder
+        raise ConfigError(
+            f"{url!r}: a drill needs a mesh that several processes share: local://DIR or rocketmq://HOST:PORT."
+        )
+    return LocalFaults(Path(rest).expanduser().resolve())
 
 
 class LocalFaults:
     """Of a `local://` mesh, by the files in its folder. Hosts that belong to nobody of the drill are left alone."""
+
+    pace = Pace()
+    modules: Sequence[str] = ("agentmesh.broker.local", "agentmesh.registry.local")
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -156,6 +175,9 @@ class LocalFaults:
         for each in stay:
             each.send(signal.SIGCONT)
         return True
+
+    async def sweep(self) -> None:
+        """Its folder goes as a whole, or stays."""
 
     async def mend(self) -> None:
         for host in list(self._hurt.values()):

@@ -1,4 +1,4 @@
-"""Where the processes of a drill are born: `python -m agentmesh.cli.chaos.nursery`.
+"""Where the processes of a drill are born: `python -m agentmesh.cli.chaos.nursery [MODULE]…`.
 
 It has imported everything, so that a process which was killed is back within milliseconds: on each order, a line of
 JSON on stdin, it forks and says the new pid on stdout. When its stdin ends it kills what it bore, and ends.
@@ -7,6 +7,7 @@ JSON on stdin, it forks and says the new pid on stdout. When its stdin ends it k
 import asyncio
 import contextlib
 import gc
+import importlib
 import json
 import os
 import signal
@@ -29,6 +30,8 @@ _ROLES: Final[dict[str, Callable[[Orders], Coroutine[Any, Any, None]]]] = {
 
 def main() -> None:
     """Bear processes until stdin ends."""
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
     _import_all()
     sabotage.commit()
     gc.collect()
@@ -51,8 +54,6 @@ def main() -> None:
 
 def _import_all() -> None:
     """What a process of a drill needs, sooner or later."""
-    import agentmesh.broker.local
-    import agentmesh.registry.local
     import agentmesh.runtime.declaration
     import agentmesh.schema
     import agentmesh.supervisor.rule  # noqa: F401

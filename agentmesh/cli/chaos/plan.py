@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 Kind = Literal["kill", "stop", "cut", "quota", "split"]
 Card = tuple[Kind, str, str]
-"""A fault: what is done, to what kind of process, and for how long (`short` or `long`; a kill has no length)."""
+"""A fault: what is done, to what kind of process, and for how long (see `_LENGTHS`; a kill has no length)."""
 
 LEASE: Final = 1.5
 """How long (s) a silent worker of a drill keeps a task."""
@@ -14,7 +14,15 @@ LEASE: Final = 1.5
 INTERVAL: Final = 0.42
 """How long (s) it is from one fault to the next, on average."""
 
-_LENGTHS: Final[Mapping[str, tuple[float, float]]] = {"": (0, 0), "short": (0.1, 0.8), "long": (2.2, 3.5)}
+CLUSTER: Final = "cluster"
+"""The deck for a mesh whose servers are not ours to hurt."""
+
+_LENGTHS: Final[Mapping[str, tuple[float, float]]] = {
+    "": (0, 0),
+    "short": (0.1, 0.8),
+    "long": (2.2, 3.5),
+    "lasting": (11.0, 14.0),
+}
 _FREEZE: Final = (5.5, 6.5)
 """For a host, long is what its clients do not put up with."""
 
@@ -43,8 +51,33 @@ _DECKS: Final[Mapping[str, Mapping[Card, int]]] = {
     "no-dedupe": {("kill", "caller", ""): 4, ("cut", "caller", ""): 4, ("kill", "host", ""): 2},
     "early-wake": {("kill", "host", ""): 6, ("kill", "worker", ""): 2},
     "no-epoch": {("split", "host", "short"): 1, ("kill", "worker", ""): 2, ("cut", "worker", ""): 2},
+    CLUSTER: {
+        ("kill", "worker", ""): 9,
+        ("kill", "caller", ""): 5,
+        ("kill", "supervisor", ""): 4,
+        ("stop", "worker", "short"): 1,
+        ("stop", "worker", "lasting"): 2,
+        ("stop", "caller", "short"): 1,
+        ("stop", "supervisor", "lasting"): 1,
+    },
 }
-"""Of each sabotage: the faults that show its damage. Without it they do none."""
+"""Of each sabotage: the faults that show its damage (without it they do none); and of a cluster."""
+
+
+class Pace(NamedTuple):
+    """How a drill goes; times in s. `deck`: of faults. `lease`: how long a silent worker keeps a task. `interval`:
+    from one fault to the next. `warm`: the most until the first calls end. `quiet`: for how long nothing may happen in
+    the end, longer than any lease, claim or freeze. `patience`: how long open calls may take to end then. `look`: how
+    long the last reader may take.
+    """
+
+    deck: str = ""
+    lease: float = LEASE
+    interval: float = INTERVAL
+    warm: float = 10.0
+    quiet: float = 12.0
+    patience: float = 60.0
+    look: float = 60.0
 
 
 class Fault(NamedTuple):
@@ -56,9 +89,11 @@ class Fault(NamedTuple):
     seconds: float
 
 
-def make_plan(seed: int, seconds: float, targets: Mapping[str, Sequence[str]], like: str = "") -> list[Fault]:
-    """The faults of a drill in order; those that show the damage of a sabotage if it is to be `like` that. `targets`
-    are the names of the processes of each kind.
+def make_plan(
+    seed: int, seconds: float, targets: Mapping[str, Sequence[str]], like: str = "", interval: float = INTERVAL
+) -> list[Fault]:
+    """The faults of a drill in order, `interval` seconds apart on average; those that show the damage of a sabotage if
+    it is to be `like` that, or those of a cluster. `targets` are the names of the processes of each kind.
 
     Cards are dealt from shuffled decks, so that each kind of fault comes even in a short drill.
     """
@@ -77,7 +112,7 @@ def make_plan(seed: int, seconds: float, targets: Mapping[str, Sequence[str]], l
         fault = Fault(round(at, 3), kind, dice.choice(whole), round(dice.uniform(low, high), 3))
         if fault.target:
             faults.append(fault)
-        at += dice.uniform(0.3, 1.7) * INTERVAL
+        at += dice.uniform(0.3, 1.7) * interval
     return faults
 
 

@@ -4,9 +4,12 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from agentmesh.cli.chaos.plan import LEASE
+from agentmesh.mesh import Mesh
 
 CUT = signal.SIGUSR1
 """To a process: shut down your connections to the host."""
@@ -28,11 +31,18 @@ class Orders(NamedTuple):
     folder: str
     others: list[str]
     drain: bool = False
+    registries: Sequence[str] = ()
+    lease: float = LEASE
 
     @property
     def effects(self) -> Path:
         """Where it writes."""
         return Path(self.folder)
+
+    def open(self) -> Mesh:
+        """The mesh, not open yet."""
+        cache = self.effects / f"cache-{self.name}"
+        return Mesh(self.mesh, [*self.registries] or None, alone=False, drain=0, cache=cache)
 
 
 def obey_cuts() -> None:

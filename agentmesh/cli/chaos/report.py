@@ -1,5 +1,6 @@
 """What a drill came to, for people and for programs."""
 
+import math
 from typing import Any, Final
 
 from agentmesh.cli.chaos.oracle import Verdict
@@ -8,6 +9,7 @@ MIN_KILLS: Final = 20
 MIN_CALLS: Final = 1000
 OK, FOUND, PROVES_NOTHING = 0, 1, 3
 _SHOWN: Final = 20
+_SPARE: Final = 1.25
 
 
 def figures(verdict: Verdict) -> dict[str, Any]:
@@ -38,6 +40,13 @@ def exit_code(verdict: Verdict) -> int:
         return FOUND
     kills = sum(_of(verdict, "kill").values())
     return OK if kills >= MIN_KILLS and verdict.started >= MIN_CALLS else PROVES_NOTHING
+
+
+def seconds_wanted(verdict: Verdict, seconds: float) -> float:
+    """How long a drill has to be for enough to happen, after one that lasted so long and had too little."""
+    kills = max(sum(_of(verdict, "kill").values()), 1)
+    share = max(MIN_KILLS / kills, MIN_CALLS / max(verdict.started, 1))
+    return 10 * math.ceil(seconds * share * _SPARE / 10)
 
 
 def lines(verdict: Verdict) -> list[tuple[str, str]]:

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from agentmesh.cli.chaos.agents import ChaosLeaf, ChaosPlanner, ChaosSupervisor, ChaosWork, Observed
+from agentmesh.cli.chaos.agents import ChaosLeaf, ChaosPlanner, ChaosSupervisor, ChaosWork, Observed, leased
 from agentmesh.cli.chaos.effects import Effects
 from agentmesh.cli.chaos.processes import Orders
-from agentmesh.errors import BrokerUnavailable
+from agentmesh.errors import BrokerUnavailable, RegistryUnavailable
 from agentmesh.mesh import Mesh
 from agentmesh.runtime.agent import Agent
 
@@ -18,7 +18,7 @@ _AGAIN: Final = 0.2
 @asynccontextmanager
 async def _opened(orders: Orders, effects: Effects) -> AsyncIterator[Mesh]:
     """A mesh whose confirmed results are written down."""
-    async with Mesh(orders.mesh, alone=False, drain=0) as mesh:
+    async with orders.open() as mesh:
         client = mesh._open_client()
         client.broker = Observed(client.broker, effects)
         mesh._planner = ChaosPlanner()
@@ -42,8 +42,8 @@ async def _serve(orders: Orders, effects: Effects, *agents: Agent) -> None:
     while True:
         try:
             async with _opened(orders, effects) as mesh:
-                await mesh.serve(*agents)
+                await mesh.serve(*(leased(each, orders.lease) for each in agents))
                 await asyncio.Event().wait()
-        except BrokerUnavailable as error:
+        except (BrokerUnavailable, RegistryUnavailable) as error:
             effects.write("trouble", orders.name.partition("-")[0], type(error).__name__)
             await asyncio.sleep(_AGAIN)

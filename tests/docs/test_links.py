@@ -42,6 +42,9 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    table = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
-    named = {name for row in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for name in row.split(", ")}
+    base, _, extras = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8").partition("| extra |")
+    named = {name for row in re.findall(r"^\| ([^|]+) \|", base, re.MULTILINE) for name in row.split(", ")}
     assert {re.split("[<>=]", each)[0] for each in project["dependencies"]} == named - {"package"} - {"---"}
+    told = dict(re.findall(r"^\| `(\w+)` \| ([\w-]+)", extras, re.MULTILINE))
+    wanted = project["optional-dependencies"]
+    assert told == {extra: re.split("[<>=]", packages[0])[0] for extra, packages in wanted.items()}

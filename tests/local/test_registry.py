@@ -21,6 +21,7 @@ async def test_registrations_are_seen_by_others_and_each_change_is_told_once(pro
     await one.do("remove", "ATask")  # the other one still serves it
     two.kill()
     await until(lambda: _alive(watcher, []))
+    await until(lambda: _count(watcher, 4))
     assert sorted((await watcher.do("changes"))[2:]) == [["offline", "ATask"], ["offline", "BTask"]]
     await one.do("remove", "ATask", everywhere=True)
     await until(lambda: _last(watcher, ["removed", "ATask"]))
@@ -29,6 +30,10 @@ async def test_registrations_are_seen_by_others_and_each_change_is_told_once(pro
 
 async def _equal(watcher: Program, expected: list[list[str]]) -> bool:
     return await watcher.do("changes") == expected  # type: ignore[no-any-return]
+
+
+async def _count(watcher: Program, expected: int) -> bool:
+    return len(await watcher.do("changes")) == expected
 
 
 async def _last(watcher: Program, expected: list[str]) -> bool:

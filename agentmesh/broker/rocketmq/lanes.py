@@ -8,6 +8,7 @@ from typing import Final
 
 from agentmesh.broker.rocketmq.client import Connection, Consumer, Received
 from agentmesh.broker.rocketmq.commons import Lane
+from agentmesh.broker.rocketmq.waiting import Bell
 from agentmesh.clock import Clock
 from agentmesh.contracts import Delivery
 from agentmesh.errors import MeshError
@@ -45,7 +46,7 @@ class Source:
         self._since = 0
         self._filling: asyncio.Task[None] | None = None
 
-    def fill(self, hidden: float, changed: asyncio.Event) -> None:
+    def fill(self, hidden: float, changed: Bell) -> None:
         """Poll in the background for as many as are `wanted`, unless that goes on already."""
         if self._filling is None:
             self._filling = asyncio.create_task(self._fill(min(max(self.wanted, 1), MOST), hidden, changed))
@@ -69,7 +70,7 @@ class Source:
             await asyncio.gather(self._filling, return_exceptions=True)
         await self.give_back()
 
-    async def _fill(self, limit: int, hidden: float, changed: asyncio.Event) -> None:
+    async def _fill(self, limit: int, hidden: float, changed: Bell) -> None:
         try:
             found = await self.consumer.receive(limit, hidden, POLL)
             if found:
@@ -80,14 +81,14 @@ class Source:
             await asyncio.sleep(_PAUSE)
         finally:
             self._filling = None
-            changed.set()
+            changed.ring()
 
 
 class Sources:
     """All lanes that this process draws on."""
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
-        self.changed = asyncio.Event()
+        self.changed = Bell()
         self._connection = connection
         self._clock = clock
         self._sources: dict[str, Source] = {}

@@ -80,7 +80,7 @@ class Topics:
         for held in self.leases.forget(topic):
             await self.leases.bury(held, "its topic was removed")
             self._tell(held.worker)
-        self._sources.changed.set()
+        self._sources.changed.ring()
         await self._drain(lanes)
         await self._sources.forget(topic)
         for lane in lanes:
@@ -224,26 +224,26 @@ class Topics:
     ) -> list[tuple[Source, Received]]:
         """What arrived, as soon as something has; nothing at that time (ms)."""
         weights = [self.commons.tenant(source.lane.tenant).weight if source.lane.tenant else 1 for source in sources]
-        changed = self._sources.changed
-        with wanting(sources, limit):
+        bell = self._sources.changed
+        with wanting(sources, limit), bell.listening() as rung:
             while True:
-                changed.clear()
+                rung.clear()
                 drawn = draw(sources, limit, weights)
                 if drawn or self._closed or self._clock.now() >= until:
                     return drawn
                 for source in sources:
-                    source.fill(hidden, changed)
-                await happens(changed, self._clock, until)
+                    source.fill(hidden, bell)
+                await happens(rung, self._clock, until)
 
     async def _gather(self, sources: Sequence[Source], limit: int, until: int, hidden: float) -> None:
         """Whoever does not wait wants all that is there, in order."""
-        changed = self._sources.changed
-        with wanting(sources, limit):
+        bell = self._sources.changed
+        with wanting(sources, limit), bell.listening() as rung:
             while self._clock.now() < until and sum(len(source.arrived) for source in sources) < limit:
-                changed.clear()
+                rung.clear()
                 for source in sources:
-                    source.fill(hidden, changed)
-                await happens(changed, self._clock, until)
+                    source.fill(hidden, bell)
+                await happens(rung, self._clock, until)
 
     def _delivery(self, topic: str) -> Delivery:
         return self.commons.topics.get(topic) or Delivery()
@@ -359,7 +359,7 @@ class Topics:
 
     async def close(self) -> None:
         self._closed = True
-        self._sources.changed.set()
+        self._sources.changed.ring()
         for events in self._listeners.values():
             for event in events:
                 event.set()

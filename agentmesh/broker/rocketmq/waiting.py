@@ -1,8 +1,32 @@
 """Waiting for something, by the clock that was passed in."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from agentmesh.clock import Clock, resolve
+
+
+class Bell:
+    """Any number wait for it, each with an event of its own: nobody who clears theirs takes a ring from another."""
+
+    def __init__(self) -> None:
+        self._listeners: set[asyncio.Event] = set()
+
+    def ring(self) -> None:
+        """Tell everybody."""
+        for event in self._listeners:
+            event.set()
+
+    @contextmanager
+    def listening(self) -> Iterator[asyncio.Event]:
+        """An event that is set at every ring, to be cleared before one looks."""
+        event = asyncio.Event()
+        self._listeners.add(event)
+        try:
+            yield event
+        finally:
+            self._listeners.discard(event)
 
 
 async def happens(event: asyncio.Event, clock: Clock, until: int) -> bool:

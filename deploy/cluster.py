@@ -19,7 +19,8 @@ from agentmesh.clock import SystemClock
 from agentmesh.errors import MeshError
 from agentmesh.message import Draft
 from deploy.nacos import VERSION, NacosServer, binary
-from deploy.rocketmq import PARTS, RocketMQ, ServerError
+from deploy.process import ServerError
+from deploy.rocketmq import PARTS, RocketMQ
 
 NACOS_PORT: Final = 8848
 _PATIENCE: Final = 60.0

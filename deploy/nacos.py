@@ -4,23 +4,18 @@ Everything lies in one folder, which says what runs (`rnacos.pid`), so that anot
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from deploy.rocketmq import ServerError
+from deploy.process import Process, ServerError, check_free, is_free, until
 
 VERSION: Final = "0.8.8"
 USER: Final = "nacos"
@@ -53,6 +48,7 @@ class NacosServer:
         self.folder = folder.absolute()
         self.port = port or free_block()
         self._auth = auth
+        self._process = Process(self.folder / "rnacos.pid", str(self.folder))
 
     @property
     def address(self) -> str:
@@ -77,8 +73,7 @@ class NacosServer:
         data.mkdir(parents=True, exist_ok=True)
         fresh = not any(data.iterdir())
         for port in (self.port, self.port + _GRPC, self.port + _CONSOLE):
-            if not _until(lambda port=port: _is_free(port), 5):  # type: ignore[misc]
-                raise ServerError(f"Port {port}, which r-nacos needs, is taken. Who has it: ss -ltnp 'sport = :{port}'")
+            check_free(port, "r-nacos")
         for _ in range(_STARTS):
             self._spawn(program)
             if self._becomes_ready():
@@ -95,37 +90,23 @@ class NacosServer:
 
     def stop(self) -> None:
         """Stop it; what does not end in ten seconds is killed."""
-        self._signal(signal.SIGCONT)
-        self._signal(signal.SIGTERM)
-        if not _until(lambda: self.pid() is None, 10):
-            self.kill()
-        _reap()
-        (self.folder / "rnacos.pid").unlink(missing_ok=True)
+        self._process.stop()
 
     def kill(self) -> None:
         """SIGKILL; returns once it is gone."""
-        self._signal(signal.SIGKILL)
-        _until(lambda: self.pid() is None, 10)
-        _reap()
+        self._process.kill()
 
     def freeze(self) -> None:
         """SIGSTOP."""
-        self._signal(signal.SIGSTOP)
+        self._process.signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """SIGCONT."""
-        self._signal(signal.SIGCONT)
+        self._process.signal(signal.SIGCONT)
 
     def pid(self) -> int | None:
         """Of the process, if it runs."""
-        try:
-            pid = int((self.folder / "rnacos.pid").read_text())
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (OSError, ValueError, IndexError):
-            return None
-        ours = not command or str(self.folder).encode() in command  # empty: it begins, or ends
-        return pid if ours and state != "Z" else None
+        return self._process.pid()
 
     def log(self) -> str:
         """The end of what it printed."""
@@ -152,17 +133,7 @@ class NacosServer:
         }
         environment = self.folder / "env"
         environment.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        with (self.folder / "out.log").open("wb") as log:
-            process = subprocess.Popen(
-                [program, "-e", environment],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=self.folder,
-            )
-        (self.folder / "rnacos.pid").write_text(str(process.pid))
-        _children.append(process)
+        self._process.start([program, "-e", environment], self.folder / "out.log", os.environ)
 
     def _becomes_ready(self) -> bool:
         """Whether it keeps what it is given; a start that panicked or ended is not waited for."""
@@ -170,7 +141,7 @@ class NacosServer:
         def settled() -> bool:
             return self.pid() is None or self._keeps() or "panicked" in self.log()
 
-        return _until(settled, 15) and self.pid() is not None and self._keeps()
+        return until(settled, 15) and self.pid() is not None and self._keeps()
 
     def _keeps(self) -> bool:
         value = uuid.uuid4().hex
@@ -180,7 +151,7 @@ class NacosServer:
                 told = json.loads(self._ask("/auth/users/login", post={"username": USER, "password": PASSWORD}))
                 fields["accessToken"] = told["accessToken"]
             self._ask("/cs/configs", post={**fields, "content": value})
-            return _until(lambda: self._ask(f"/cs/configs?{urllib.parse.urlencode(fields)}") == value, 0.5)
+            return until(lambda: self._ask(f"/cs/configs?{urllib.parse.urlencode(fields)}") == value, 0.5)
         except (OSError, ValueError, KeyError):
             return False
 
@@ -190,45 +161,10 @@ class NacosServer:
         with urllib.request.urlopen(f"http://{self.address}/nacos/v1{path}", body, timeout=2) as answer:
             return str(answer.read().decode())
 
-    def _signal(self, number: signal.Signals) -> None:
-        pid = self.pid()
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-
-_children: list["subprocess.Popen[bytes]"] = []
-"""Started by this process."""
-
-
-def _reap() -> None:
-    """Leave no zombies of those that ended."""
-    _children[:] = [child for child in _children if child.poll() is None]
-
 
 def free_block() -> int:
     """A port that is free together with its gRPC and console ports."""
     for port in range(21_000 + os.getpid() % 900, 29_000):
-        if all(_is_free(each) for each in (port, port + _GRPC, port + _CONSOLE)):
+        if all(is_free(each) for each in (port, port + _GRPC, port + _CONSOLE)):
             return port
     raise ServerError("No ports are free between 21000 and 31000.")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _until(holds: Callable[[], bool], seconds: float) -> bool:
-    """Wait for it; whether it came."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.03)
-    return holds()

@@ -10,13 +10,14 @@ import os
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Final, Literal
+
+from deploy.process import Process, ServerError, check_free, is_free, until
 
 VERSION: Final = "5.5.0"
 USER: Final = "admin"
@@ -50,10 +51,6 @@ _JAVA: Final = (
 )
 
 
-class ServerError(Exception):
-    """A server could not be had, started or stopped; the message says why and what to do."""
-
-
 def cache() -> Path:
     """Where what is downloaded or built is kept between runs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentmesh"
@@ -84,7 +81,7 @@ def jars() -> Path:
 def free_ports(count: int) -> int:
     """The first of `count` ports in a row that are free now."""
     for first in range(20_000 + os.getpid() % 500 * 20, 32_000, count):
-        if all(_is_free(port) for port in range(first, first + count)):
+        if all(is_free(port) for port in range(first, first + count)):
             return first
     raise ServerError("No ports are free between 20000 and 32000.")
 
@@ -126,6 +123,9 @@ class RocketMQ:
         self._flush = flush
         self._tls = tls
         self._environment = dict(environment or {})
+        self._processes = {
+            part: Process(self.folder / f"{part}.pid", _CLASSES[part], str(self.folder)) for part in PARTS
+        }
 
     @property
     def endpoint(self) -> str:
@@ -164,35 +164,24 @@ class RocketMQ:
     def stop(self, *parts: Part) -> None:
         """Stop these, or all, the last one first; what does not end in ten seconds is killed."""
         for part in reversed(parts or PARTS):
-            self._signal(part, signal.SIGCONT)
-            self._signal(part, signal.SIGTERM)
-            if not _until(lambda part=part: self.pid(part) is None, 10):  # type: ignore[misc]
-                self.kill(part)
-            (self.folder / f"{part}.pid").unlink(missing_ok=True)
+            self._processes[part].stop()
 
-    def kill(self, part: Part) -> None:
-        """SIGKILL; returns once it is gone."""
-        self._signal(part, signal.SIGKILL)
-        _until(lambda: self.pid(part) is None, 10)
+    def kill(self, *parts: Part) -> None:
+        """SIGKILL these, or all; returns once they are gone."""
+        for part in reversed(parts or PARTS):
+            self._processes[part].kill()
 
     def freeze(self, part: Part) -> None:
         """SIGSTOP."""
-        self._signal(part, signal.SIGSTOP)
+        self._processes[part].signal(signal.SIGSTOP)
 
     def thaw(self, part: Part) -> None:
         """SIGCONT."""
-        self._signal(part, signal.SIGCONT)
+        self._processes[part].signal(signal.SIGCONT)
 
     def pid(self, part: Part) -> int | None:
         """Of the process, if it runs."""
-        try:
-            pid = int((self.folder / f"{part}.pid").read_text())
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (OSError, ValueError, IndexError):
-            return None
-        ours = _CLASSES[part].encode() in command and str(self.folder).encode() in command
-        return pid if ours and state != "Z" else None
+        return self._processes[part].pid()
 
     def memory(self, part: Part) -> int:
         """What it takes (RSS, bytes)."""
@@ -263,40 +252,24 @@ class RocketMQ:
         homes = {"ROCKETMQ_HOME": str(self.folder), "RMQ_PROXY_HOME": str(self.folder)}
         environment = {**os.environ, **homes, **self._environment.get(part, {})}
         path = self.folder / "out" / f"{part}.log"
-        with path.open("wb") as log:
-            process = subprocess.Popen(
-                [*command, "-cp", f"{library}/*", _CLASSES[part], *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=environment,
-                cwd=self.folder,
-            )
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (limit, limit))
-        (self.folder / f"{part}.pid").write_text(str(process.pid))
+        process = self._processes[part]
+        process.start([*command, "-cp", f"{library}/*", _CLASSES[part], *arguments], path, environment)
+        pid = process.pid()
+        if pid:
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
         word = b"startup successfully" if part == "proxy" else b"boot success"
-        _until(lambda: word in path.read_bytes() or process.poll() is not None, _DEADLINE[part])
-        return process.poll() is None and word in path.read_bytes()
+        until(lambda: word in path.read_bytes() or process.pid() is None, _DEADLINE[part])
+        return process.pid() is not None and word in path.read_bytes()
 
     def _flags(self) -> list[str]:
         flags = [*_JAVA, f"-Duser.home={self.folder}", f"-Djava.io.tmpdir={self.folder / 'tmp'}"]
         return [*flags, f"-Drocketmq.home.dir={self.folder}", f"-Drocketmq.namesrv.addr={self.namesrv}"]
 
-    def _signal(self, part: Part, number: signal.Signals) -> None:
-        pid = self.pid(part)
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
     def _check_ports(self, part: Part) -> None:
         names = {"namesrv": ("NAMESRV",), "broker": ("BROKER", "HA"), "proxy": ("PROXY", "REMOTING")}[part]
         for port in (self._ports[name] for name in names):
-            if not _is_free(port):
-                raise ServerError(
-                    f"Port {port}, which RocketMQ's {part} needs, is taken. Who has it: ss -ltnp 'sport = :{port}'"
-                )
+            check_free(port, f"RocketMQ's {part}")
 
 
 _PROXY_ACL: Final = {
@@ -309,28 +282,3 @@ _PROXY_ACL: Final = {
     "authorizationProvider": "org.apache.rocketmq.auth.authorization.provider.DefaultAuthorizationProvider",
     "authorizationMetadataProvider": "org.apache.rocketmq.proxy.auth.ProxyAuthorizationMetadataProvider",
 }
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _until(holds: Callable[[], bool], seconds: float) -> bool:
-    """Wait for it; whether it came."""
-    for _ in _ticks(seconds):
-        if holds():
-            return True
-    return holds()
-
-
-def _ticks(seconds: float) -> Iterator[None]:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        yield
-        time.sleep(0.05)

@@ -58,4 +58,4 @@ def servers(tmp_path: Path) -> Iterator[RocketMQ]:
     servers = RocketMQ(tmp_path / "rocketmq", first_port=free_ports(10))
     servers.start()
     yield servers
-    servers.stop()
+    servers.kill()

@@ -13,6 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 SUITE = ("-q", "-m", "cluster")
+QUICK = "-XX:TieredStopAtLevel=1"
+"""For JVMs that live for minutes: without it they compile for most of them."""
+
 sys.path.insert(0, str(ROOT))
 
 from deploy.cluster import install_nacos  # noqa: E402
@@ -49,8 +52,9 @@ def main() -> int:
     options, arguments = parser.parse_known_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="agentmesh-cluster-"))
     started: list[RocketMQ] = []
+    os.environ["JAVA_TOOL_OPTIONS"] = QUICK
     environment = {**os.environ, "AGENTMESH_TEST_CLUSTER": str(folder), "AGENTMESH_CLUSTER": "1"}
-    command = [sys.executable, "-m", "pytest", "-n", str(options.workers), *(arguments or SUITE)]
+    command = [sys.executable, "-m", "pytest", "-n", str(options.workers), "--dist", "loadfile"]
     try:
         install_nacos()
         for number in range(options.workers):
@@ -58,11 +62,11 @@ def main() -> int:
             if not (own / "url").exists():
                 own.mkdir(parents=True, exist_ok=True)
                 started.append(start(own, free_ports(10)))
-        return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
+        return subprocess.run([*command, *(arguments or SUITE)], env=environment, cwd=ROOT, check=False).returncode
     finally:
         if not options.folder:
             for servers in started:
-                servers.stop()
+                servers.kill()
             shutil.rmtree(folder, ignore_errors=True)
 
 

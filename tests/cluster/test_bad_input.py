@@ -30,7 +30,6 @@ from deploy.rocketmq import PASSWORD, USER, RocketMQ, free_ports
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(600),
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),  # servers outlive their Popen
 ]
 DOCTOR = "`agentmesh doctor` says what else is wrong"
 
@@ -141,7 +140,7 @@ def local_mode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     servers = RocketMQ(tmp_path_factory.mktemp("local"), first_port=free_ports(10), mode="local")
     servers.start("namesrv", "proxy")
     yield servers.url
-    servers.stop()
+    servers.kill()
 
 
 @pytest.mark.slow
@@ -159,7 +158,7 @@ def without_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     servers = RocketMQ(tmp_path_factory.mktemp("off"), first_port=free_ports(10), lite=False)
     servers.start()
     yield servers.url
-    servers.stop()
+    servers.kill()
 
 
 @pytest.mark.slow
@@ -205,7 +204,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RocketMQ]:
     servers.start()
     (servers.folder / "conf" / "tools.yml").write_text(f"accessKey: {USER}\nsecretKey: {PASSWORD}\n")
     yield servers
-    servers.stop()
+    servers.kill()
 
 
 def administrator(servers: RocketMQ) -> Address:

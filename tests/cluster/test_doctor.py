@@ -27,7 +27,6 @@ from deploy.rocketmq import RocketMQ, free_ports
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.timeout(600),
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),  # servers outlive their Popen
 ]
 
 
@@ -96,7 +95,7 @@ def badly_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     servers = RocketMQ(folder, first_port=free_ports(10), lite=False, events=100, settings=wrong)
     servers.start()
     yield servers.url
-    servers.stop()
+    servers.kill()
 
 
 async def test_a_mesh_in_order_has_no_problems_and_tells_what_is_in_it(

@@ -10,7 +10,8 @@ from typing import Any
 from agentmesh.broker.rocketmq.client import Connection, Consumer, LiteConsumer, Producer, Received
 from agentmesh.broker.rocketmq.remoting import Remoting
 from agentmesh.errors import BrokerUnavailable
-from deploy.rocketmq import Part, RocketMQ, ServerError
+from deploy.process import ServerError
+from deploy.rocketmq import Part, RocketMQ
 
 
 class Place:

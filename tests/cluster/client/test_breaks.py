@@ -15,7 +15,6 @@ from deploy.rocketmq import Part, RocketMQ, free_ports
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),  # servers outlive their Popen
 ]
 
 
@@ -25,7 +24,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RocketMQ]:
     servers = RocketMQ(tmp_path_factory.mktemp("fragile"), first_port=free_ports(10))
     servers.start()
     yield servers
-    servers.stop()
+    servers.kill()
 
 
 class Traffic:

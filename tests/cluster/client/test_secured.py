@@ -16,7 +16,6 @@ from deploy.rocketmq import PASSWORD, USER, RocketMQ, free_ports
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),  # servers outlive their Popen
 ]
 
 
@@ -31,7 +30,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     yield Address(
         servers.endpoint, servers.remoting, "", credentials, tls=True, ca=str(certificate), remoting_tls=False
     )
-    servers.stop()
+    servers.kill()
 
 
 @pytest.fixture

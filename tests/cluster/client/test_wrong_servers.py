@@ -16,7 +16,6 @@ from deploy.rocketmq import RocketMQ, free_ports
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),  # servers outlive their Popen
 ]
 
 
@@ -25,7 +24,7 @@ def without_lite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     servers = RocketMQ(tmp_path_factory.mktemp("off"), first_port=free_ports(10), lite=False)
     servers.start()
     yield Address(servers.endpoint, servers.remoting)
-    servers.stop()
+    servers.kill()
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def local_mode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     servers = RocketMQ(tmp_path_factory.mktemp("local"), first_port=free_ports(10), mode="local")
     servers.start("namesrv", "proxy")
     yield Address(servers.endpoint, servers.remoting)
-    servers.stop()
+    servers.kill()
 
 
 async def test_lite_topics_that_are_switched_off_are_found_out_before_anything_is_lost(without_lite: Address) -> None:

@@ -22,7 +22,7 @@ from agentmesh.contracts import Registration
 from agentmesh.ids import new_token
 from agentmesh.registry.nacos import NacosRegistry, open_nacos
 from deploy.nacos import NacosServer, binary
-from deploy.rocketmq import ServerError
+from deploy.process import ServerError
 
 SECONDS = 15.0
 

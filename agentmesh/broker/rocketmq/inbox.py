@@ -3,7 +3,7 @@
 RocketMQ tells a client which of its LiteTopics have something to read by handing it the messages. They are
 acknowledged at once: how far the client has read is its own affair, and what it reads lies in the log. A message that
 is the next one of its log is passed on as it is; anything else makes the log be read. Wake-ups may be lost or doubled,
-data not: what has been silent for 10 s is looked at, then after 20, 40 and 60 s.
+data not: what has been silent for 3 s is looked at, then after 10, 20, 40 and 60 s.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from agentmesh.message import Draft
 SILENCE: Final = 180_000
 HELD: Final = 30_000
 _SOON: Final = 2_000
-_OVERDUE: Final = (10_000, 20_000, 40_000, 60_000)
+_OVERDUE: Final = (3_000, 10_000, 20_000, 40_000, 60_000)
 _REMEMBERED: Final = 10_000
 _PAGE: Final = 500
 _AT_ONCE: Final = 32

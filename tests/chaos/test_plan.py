@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from agentmesh.cli.chaos.plan import CLUSTER, make_plan
+from agentmesh.cli.chaos.plan import ANY_SERVER, CLUSTER, Card, make_plan
 from agentmesh.cli.chaos.sabotage import SABOTAGES
 
-NAMES = {"worker": ["worker-0", "worker-1"], "caller": ["caller-0"], "supervisor": ["supervisor-0"]}
+NAMES = {"worker": ["worker-0", "worker-1"], "caller": ["caller-0"], "supervisor": ["supervisor-0"], "host": ["host"]}
 
 
 def test_a_seed_gives_the_same_plan_and_another_one_another() -> None:
@@ -38,9 +38,20 @@ def test_each_sabotage_has_faults_that_show_its_damage(name: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_on_a_cluster_its_servers_are_left_alone_and_stops_outlast_a_lease(seed: int) -> None:
+def test_on_a_cluster_servers_that_nobody_told_of_are_left_alone_and_stops_outlast_a_lease(seed: int) -> None:
     plan = make_plan(seed, 60, NAMES, CLUSTER, 1.2)
     assert {fault.kind for fault in plan} == {"kill", "stop"}
     assert not [fault for fault in plan if fault.target == "host"]
     assert Counter(fault.kind for fault in plan)["kill"] >= 20
     assert max(fault.seconds for fault in plan) > 10
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_server_that_was_told_of_is_killed_and_one_is_frozen(seed: int) -> None:
+    names = {**NAMES, "broker": ["broker"], "nacos": ["nacos"], ANY_SERVER: ["broker", "nacos"]}
+    cards: dict[Card, int] = {("kill", "broker", ""): 1, ("kill", "nacos", ""): 1, ("stop", ANY_SERVER, "frozen"): 1}
+    plan = make_plan(seed, 60, names, CLUSTER, 1.2, cards)
+    assert {fault.target for fault in plan if fault.kind == "kill"} >= {"broker", "nacos", "worker-0", "caller-0"}
+    frozen = [fault for fault in plan if fault.kind == "stop" and fault.target in ("broker", "nacos")]
+    assert frozen
+    assert all(30 <= fault.seconds <= 32 for fault in frozen)

@@ -1,5 +1,6 @@
 """`agentmesh chaos`: kill, stop and cut everything, and count what is lost."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ EPILOG = """[bold]Examples[/bold]
   agentmesh chaos --seed 17 --json | jq '.lost, .doubled'
   agentmesh chaos --sabotage no-fence
   agentmesh chaos --mesh rocketmq://10.0.0.1:8081?remoting=10.0.0.1:9876 --registry nacos://10.0.0.1:8848 --seconds 120
+  agentmesh chaos --mesh $AGENTMESH_BROKER --registry $AGENTMESH_REGISTRY --servers .cluster/servers.json --seconds 180
 
 On a rocketmq:// mesh the drill has a namespace of its own, unless the URL names one (which no drill was in before).
 Exits with 0 if all is well, with 1 if something was lost or happened twice, and with 3 if there were fewer than 20
@@ -40,13 +42,21 @@ def chaos(
             "-m",
             metavar="URL",
             show_default=False,
-            help="local://DIR, or rocketmq://HOST:PORT, whose servers are left alone. Else a fresh folder.",
+            help="local://DIR, or rocketmq://HOST:PORT. Else a fresh folder.",
         ),
     ] = None,
     registry: Annotated[
         list[str] | None,
         typer.Option(
             "--registry", metavar="URL", show_default=False, help="nacos://HOST:PORT, for rocketmq://; repeatable."
+        ),
+    ] = None,
+    servers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Servers of a cluster to be killed and frozen, too; `make cluster-up` writes .cluster/servers.json.",
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that work.")] = 2,
@@ -62,8 +72,8 @@ def chaos(
 ) -> int:
     """Kill, stop and cut off workers, callers, supervisors and hosts, and count what is lost or happens twice.
 
-    On a cluster its servers are left alone. All of them are processes of their own, which write down what they do in
-    plain files. In the end those files alone are judged.
+    The servers of a cluster are left alone unless --servers tells how they are started again. All processes of the
+    drill write down what they do in plain files. In the end those files alone are judged.
     """
     import random
 
@@ -81,10 +91,12 @@ def chaos(
         if sabotage or like:
             raise typer.BadParameter("A sabotage breaks local:// meshes; this one is a cluster.")
     if mesh:
-        faults_of(mesh)  # raises if nothing can be done to it
+        faults_of(mesh, servers)  # raises if nothing can be done to it
+    elif servers:
+        raise typer.BadParameter("--servers is for a rocketmq:// mesh, which --mesh names.")
     place = Place(mesh or "")
     seed = random.randrange(1_000_000) if seed is None else seed  # noqa: S311 - told, so that it can be repeated
-    wanted = Options(seconds, seed, place.mesh, workers, callers, supervisors, sabotage, like, registries)
+    wanted = Options(seconds, seed, place.mesh, workers, callers, supervisors, sabotage, like, registries, servers)
     found = False
     try:
         verdict = _drilled(wanted, place)

@@ -18,7 +18,7 @@ import agentmesh
 from agentmesh.cli.chaos.effects import Effects, read
 from agentmesh.cli.chaos.faults import Process, faults_of, kill_all_of_ours
 from agentmesh.cli.chaos.oracle import READER, Verdict, judge
-from agentmesh.cli.chaos.plan import Fault, make_plan
+from agentmesh.cli.chaos.plan import ANY_SERVER, Fault, make_plan
 from agentmesh.cli.chaos.processes import CUT, DRAIN, MARK, Orders
 from agentmesh.cli.chaos.sabotage import VARIABLE
 from agentmesh.config import PREFIX, SETTINGS
@@ -46,6 +46,7 @@ class Options(NamedTuple):
     sabotage: str
     like: str = ""
     registries: tuple[str, ...] = ()
+    servers: Path | None = None
 
     @property
     def names(self) -> dict[str, list[str]]:
@@ -74,7 +75,7 @@ class Drill:
         self._options = options
         self._place = place
         self._on_progress = on_progress
-        self._faults = faults_of(place.mesh)
+        self._faults = faults_of(place.mesh, options.servers)
         self._pace = self._faults.pace
         self._nursery: asyncio.subprocess.Process | None = None
         self._bearing = asyncio.Lock()
@@ -183,7 +184,9 @@ class Drill:
         """Carry out the plan."""
         options = self._options
         deck = options.like or options.sabotage or self._pace.deck
-        plan = make_plan(options.seed, options.seconds, options.names, deck, self._pace.interval)
+        targets = options.names | {each: [each] for each in self._faults.servers}
+        targets[ANY_SERVER] = list(self._faults.servers)
+        plan = make_plan(options.seed, options.seconds, targets, deck, self._pace.interval, self._pace.cards)
         began = monotonic()
         self._ends = began + options.seconds
         async with asyncio.TaskGroup() as group:
@@ -234,24 +237,25 @@ class Drill:
             await self._bear(name)
 
     async def _carry_out(self, fault: Fault) -> None:
-        if fault.target == "host":
+        if fault.target in self._faults.servers:
             async with self._hosting:
-                done = not self._is_over() and await self._hurt_host(fault)
+                done = not self._is_over() and await self._hurt_server(fault)
                 await self._until(monotonic() + _HOST_REST)
         else:
             done = await self._hurt_process(fault)
         if done and fault.kind != "kill":
             self._effects.write("fault", fault.kind, fault.target)
 
-    async def _hurt_host(self, fault: Fault) -> bool:
+    async def _hurt_server(self, fault: Fault) -> bool:
         match fault.kind:
             case "kill":
-                at_once = await self._faults.kill()
+                at_once = await self._faults.kill(fault.target)
                 if at_once:
-                    self._effects.write("fault", "kill", "host")
+                    self._effects.write("fault", "kill", fault.target)
+                    await self._faults.restart(fault.target)
                 return at_once
             case "stop":
-                return await self._faults.stop(fault.seconds)
+                return await self._faults.stop(fault.target, fault.seconds)
             case "quota":
                 return await self._faults.quota(fault.seconds)
             case _:

@@ -1,4 +1,4 @@
-"""What is done to the processes of a drill, and to the host of its mesh: a `Faults` for each kind of mesh."""
+"""What is done to the processes of a drill, and to the servers of its mesh: a `Faults` for each kind of mesh."""
 
 import asyncio
 import contextlib
@@ -53,22 +53,28 @@ class Process:
 class Faults(Protocol):
     """What can be done to the servers of a kind of mesh. Each tells whether it could be done.
 
-    `modules` are what its processes import, which takes a while. `sweep` removes what the drill left in it.
+    `servers` are the names of those that can be hurt; `modules` are what the processes import, which takes a while.
+    `sweep` removes what the drill left in it.
     """
 
     pace: Pace
+    servers: Sequence[str]
     modules: Sequence[str]
 
-    async def kill(self) -> bool:
-        """Kill the host −9."""
+    async def kill(self, server: str) -> bool:
+        """Kill it −9."""
         ...
 
-    async def stop(self, seconds: float) -> bool:
+    async def restart(self, server: str) -> None:
+        """Let it come back after a kill, if it does not by itself."""
+        ...
+
+    async def stop(self, server: str, seconds: float) -> bool:
         """Stop it, and continue it after a while."""
         ...
 
     async def quota(self, seconds: float) -> bool:
-        """Let it write no more for a while."""
+        """Let the host write no more for a while."""
         ...
 
     async def split(self, seconds: float, stay: Sequence[Process], cut: Callable[[], None]) -> bool:
@@ -85,13 +91,15 @@ class Faults(Protocol):
         ...
 
 
-def faults_of(url: str) -> Faults:
-    """What can be done to the mesh of that URL. Raises `ConfigError`."""
+def faults_of(url: str, servers: Path | None = None) -> Faults:
+    """What can be done to the mesh of that URL, and to the servers that a file tells of. Raises `ConfigError`."""
     scheme, separator, rest = url.partition("://")
     if scheme == "rocketmq":
         from agentmesh.cli.chaos.cluster import ClusterFaults
 
-        return ClusterFaults(url)
+        return ClusterFaults(url, servers)
+    if servers:
+        raise ConfigError(f"{url!r} has no servers but the host that its processes start by themselves.")
     if scheme != "local" or not separator or not rest:
         raise ConfigError(
             f"{url!r}: a drill needs a mesh that several processes share: local://DIR or rocketmq://HOST:PORT."
@@ -103,6 +111,7 @@ class LocalFaults:
     """Of a `local://` mesh, by the files in its folder. Hosts that belong to nobody of the drill are left alone."""
 
     pace = Pace()
+    servers: Sequence[str] = ("host",)
     modules: Sequence[str] = ("agentmesh.broker.local", "agentmesh.registry.local")
 
     def __init__(self, folder: Path) -> None:
@@ -126,14 +135,17 @@ class LocalFaults:
                 return Process(pid)
         return None
 
-    async def kill(self) -> bool:
+    async def kill(self, server: str) -> bool:  # noqa: ARG002 - there is one
         host = await self._host()
         if host:
             host.send(signal.SIGKILL)
             host.close()
         return host is not None
 
-    async def stop(self, seconds: float) -> bool:
+    async def restart(self, server: str) -> None:
+        """Its clients do that."""
+
+    async def stop(self, server: str, seconds: float) -> bool:  # noqa: ARG002
         host = await self._host()
         if host:
             self._hurt[host.pid] = host

@@ -192,7 +192,7 @@ def judge(folder: Path, *, is_over: bool) -> Verdict:
     calls, logs = Calls(), Logs()
     faults: Counter[str] = Counter()
     troubles: Counter[str] = Counter()
-    host_kills: list[int] = []
+    server_kills: list[int] = []
     died: list[str] = []
     for line in read(folder):
         calls.add(line)
@@ -200,8 +200,8 @@ def judge(folder: Path, *, is_over: bool) -> Verdict:
         if line.word == "fault":
             kind, target = line.arguments
             faults[f"{kind} {target.partition('-')[0]}"] += 1
-            if (kind, target) == ("kill", "host"):
-                host_kills.append(line.at)
+            if kind == "kill" and "-" not in target:  # the processes of the drill have one in their names
+                server_kills.append(line.at)
         elif line.word == "trouble":
             troubles[" ".join(line.arguments)] += 1
         elif line.word == "died":
@@ -216,7 +216,7 @@ def judge(folder: Path, *, is_over: bool) -> Verdict:
         runs=calls.runs.total(),
         runs_again=calls.runs.total() - len(calls.runs),
         latencies=sorted(_latencies(calls)),
-        takeovers=sorted(_takeovers(host_kills, calls)),
+        takeovers=sorted(_takeovers(server_kills, calls)),
         faults=faults,
         troubles=troubles,
         died=died,
@@ -232,7 +232,7 @@ def _latencies(calls: Calls) -> Iterable[int]:
 
 
 def _takeovers(kills: Iterable[int], calls: Calls) -> Iterable[int]:
-    """From each kill of the host to the next acknowledged call that was begun after it."""
+    """From each kill of a server to the next acknowledged call that was begun after it."""
     pairs = [(calls.intents.get(calls.key_of[call], 0), at) for call, at in calls.acknowledged.items()]
     for kill in kills:
         later = [at for intent, at in pairs if intent > kill]

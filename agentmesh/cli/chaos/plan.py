@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 Kind = Literal["kill", "stop", "cut", "quota", "split"]
@@ -15,13 +16,17 @@ INTERVAL: Final = 0.42
 """How long (s) it is from one fault to the next, on average."""
 
 CLUSTER: Final = "cluster"
-"""The deck for a mesh whose servers are not ours to hurt."""
+"""The deck for a mesh over servers, which are hurt only if they are told of."""
+
+ANY_SERVER: Final = "server"
+"""The target of cards that are for one of the servers."""
 
 _LENGTHS: Final[Mapping[str, tuple[float, float]]] = {
     "": (0, 0),
     "short": (0.1, 0.8),
     "long": (2.2, 3.5),
     "lasting": (11.0, 14.0),
+    "frozen": (30.0, 32.0),
 }
 _FREEZE: Final = (5.5, 6.5)
 """For a host, long is what its clients do not put up with."""
@@ -65,10 +70,10 @@ _DECKS: Final[Mapping[str, Mapping[Card, int]]] = {
 
 
 class Pace(NamedTuple):
-    """How a drill goes; times in s. `deck`: of faults. `lease`: how long a silent worker keeps a task. `interval`:
-    from one fault to the next. `warm`: the most until the first calls end. `quiet`: for how long nothing may happen in
-    the end, longer than any lease, claim or freeze. `patience`: how long open calls may take to end then. `look`: how
-    long the last reader may take.
+    """How a drill goes; times in s. `deck`: of faults, with further `cards`. `lease`: how long a silent worker keeps a
+    task. `interval`: from one fault to the next. `warm`: the most until the first calls end. `quiet`: for how long
+    nothing may happen in the end, longer than any lease, claim or freeze. `patience`: how long open calls may take to
+    end then. `look`: how long the last reader may take.
     """
 
     deck: str = ""
@@ -78,10 +83,11 @@ class Pace(NamedTuple):
     quiet: float = 12.0
     patience: float = 60.0
     look: float = 60.0
+    cards: Mapping[Card, int] = MappingProxyType({})
 
 
 class Fault(NamedTuple):
-    """What is done `at` (s after the beginning) to `target` (a process by name, or `host`), for some `seconds`."""
+    """What is done `at` (s after the beginning) to `target` (a process or a server by name), for some `seconds`."""
 
     at: float
     kind: Kind
@@ -90,10 +96,16 @@ class Fault(NamedTuple):
 
 
 def make_plan(
-    seed: int, seconds: float, targets: Mapping[str, Sequence[str]], like: str = "", interval: float = INTERVAL
+    seed: int,
+    seconds: float,
+    targets: Mapping[str, Sequence[str]],
+    like: str = "",
+    interval: float = INTERVAL,
+    cards: Mapping[Card, int] = MappingProxyType({}),
 ) -> list[Fault]:
     """The faults of a drill in order, `interval` seconds apart on average; those that show the damage of a sabotage if
-    it is to be `like` that, or those of a cluster. `targets` are the names of the processes of each kind.
+    it is to be `like` that, or those of a cluster, and those of further `cards` (each with how many a deck has of it).
+    `targets` are the names of the processes and servers of each kind.
 
     Cards are dealt from shuffled decks, so that each kind of fault comes even in a short drill.
     """
@@ -104,20 +116,21 @@ def make_plan(
     at = 0.5
     while at < seconds:
         if not hand:
-            hand = _shuffled(dice, like, decks)
+            hand = _shuffled(dice, like, decks, cards)
             decks += 1
         kind, target, length = hand.pop()
         low, high = _FREEZE if (target, length) == ("host", "long") else _LENGTHS[length]
-        whole = ["host"] if target == "host" else targets.get(target) or [""]
-        fault = Fault(round(at, 3), kind, dice.choice(whole), round(dice.uniform(low, high), 3))
+        name = dice.choice(targets.get(target) or [""])
+        fault = Fault(round(at, 3), kind, name, round(dice.uniform(low, high), 3))
         if fault.target:
             faults.append(fault)
         at += dice.uniform(0.3, 1.7) * interval
     return faults
 
 
-def _shuffled(dice: random.Random, like: str, number: int) -> list[Card]:
-    cards = [card for card, count in _DECKS.get(like, _DECK).items() for _ in range(count)]
+def _shuffled(dice: random.Random, like: str, number: int, more: Mapping[Card, int]) -> list[Card]:
+    whole = {**_DECKS.get(like, _DECK), **more}
+    cards = [card for card, count in whole.items() for _ in range(count)]
     if number % 2 and not like:
         cards.append(_RARE)
     dice.shuffle(cards)

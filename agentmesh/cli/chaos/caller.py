@@ -201,7 +201,7 @@ async def call(orders: Orders) -> None:
     """Be a caller."""
     past = Past(orders)
     effects = Effects(orders.effects, orders.name, orders.number)
-    async with orders.open() as mesh:
+    async with orders.open(effects) as mesh:
         caller = Caller(mesh, orders, past, effects)
         on_drain(asyncio.get_running_loop(), caller.drain)
         await caller.run()

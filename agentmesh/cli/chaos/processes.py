@@ -1,14 +1,18 @@
 """What the processes of a drill have in common: their arguments, their signals, and how one loses its connections."""
 
+import asyncio
 import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from agentmesh.cli.chaos.effects import Effects
 from agentmesh.cli.chaos.plan import LEASE
+from agentmesh.errors import BrokerUnavailable
 from agentmesh.mesh import Mesh
 
 CUT = signal.SIGUSR1
@@ -16,6 +20,8 @@ CUT = signal.SIGUSR1
 
 DRAIN = signal.SIGTERM
 """To a caller: begin nothing new, and end when all that was begun has ended."""
+
+_AGAIN: Final = 0.2
 
 MARK = "CHAOS_DRILL"
 """The variable by which the processes of a drill know each other, hosts too."""
@@ -39,10 +45,20 @@ class Orders(NamedTuple):
         """Where it writes."""
         return Path(self.folder)
 
-    def open(self) -> Mesh:
-        """The mesh, not open yet."""
+    @asynccontextmanager
+    async def open(self, effects: Effects) -> AsyncIterator[Mesh]:
+        """The mesh, as soon as its servers are there."""
         cache = self.effects / f"cache-{self.name}"
-        return Mesh(self.mesh, [*self.registries] or None, alone=False, drain=0, cache=cache)
+        async with AsyncExitStack() as stack:
+            while True:
+                mesh = Mesh(self.mesh, [*self.registries] or None, alone=False, drain=0, cache=cache)
+                try:
+                    await stack.enter_async_context(mesh)
+                    break
+                except BrokerUnavailable as error:
+                    effects.write("trouble", "opening", type(error).__name__)
+                await asyncio.sleep(_AGAIN)
+            yield mesh
 
 
 def obey_cuts() -> None:

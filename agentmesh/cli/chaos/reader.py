@@ -16,7 +16,7 @@ async def look(orders: Orders) -> None:
     lines = list(read(orders.effects))
     calls = {line.arguments[0]: None for line in lines if line.word == "acknowledged"}
     logs = {line.arguments[0]: None for line in lines if line.word == "noted"}
-    async with orders.open() as mesh:
+    async with orders.open(effects) as mesh:
         few = asyncio.Semaphore(32)
         await asyncio.gather(*(_look_at(mesh, effects, call, few) for call in calls))
         for name in logs:

@@ -18,7 +18,7 @@ _AGAIN: Final = 0.2
 @asynccontextmanager
 async def _opened(orders: Orders, effects: Effects) -> AsyncIterator[Mesh]:
     """A mesh whose confirmed results are written down."""
-    async with orders.open() as mesh:
+    async with orders.open(effects) as mesh:
         client = mesh._open_client()
         client.broker = Observed(client.broker, effects)
         mesh._planner = ChaosPlanner()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SUPERVISOR: Final = "SupervisorAgentTask"
 _HEARTBEAT: Final = 5.0
 _DRAIN: Final = 5.0
+_SERVED_AT_ONCE: Final = 16
 
 
 class Mesh:
@@ -176,24 +177,41 @@ class Mesh:
 
         Each is an `Agent`, a folder with an `agent.yaml`, or a folder of such folders. An agent that is an async
         context manager is entered before, and left after its tasks. Returns once all are registered. Raises
-        `DeclarationError`, and `Conflict` if a topic and version is registered with another card.
+        `DeclarationError`, and `Conflict` if a topic and version is registered with another card; other topics
+        are served nevertheless.
         """
         client = self._open_client()
-        for declaration in [each for agent in agents for each in _declarations(agent)]:
+        declarations = [each for agent in agents for each in _declarations(agent)]
+        for declaration in declarations:
             if isinstance(declaration.agent, contextlib.AbstractAsyncContextManager):
                 await self._closing.enter_async_context(declaration.agent)
-            registration = Registration(
-                declaration.topic, declaration.version, declaration.card(), self._instance, renewed=self._clock.now()
-            )
             if any(PLANS in each.tags for each in declaration.skills.values()):
                 await asyncio.to_thread(self._get_planner)  # its imports take a while
-            await client.registry.register(registration)
-            await client.broker.declare(declaration.topic, declaration.delivery)
-            if self._desk:
-                await self._desk.serve(declaration, client)
-            worker = Worker(declaration, client, f"{self._instance}-{len(self._workers)}")
-            self._workers.append(worker)
-            worker.start()
+        few = asyncio.Semaphore(_SERVED_AT_ONCE)
+        topics: dict[str, list[Declaration]] = {}
+        for declaration in declarations:
+            topics.setdefault(declaration.topic, []).append(declaration)
+
+        async def serve(versions: "list[Declaration]") -> None:
+            async with few:
+                for each in versions:
+                    await self._serve(each, client)
+
+        for error in await asyncio.gather(*map(serve, topics.values()), return_exceptions=True):
+            if error:
+                raise error
+
+    async def _serve(self, declaration: "Declaration", client: Client) -> None:
+        registration = Registration(
+            declaration.topic, declaration.version, declaration.card(), self._instance, renewed=self._clock.now()
+        )
+        await client.registry.register(registration)
+        await client.broker.declare(declaration.topic, declaration.delivery)
+        if self._desk:
+            await self._desk.serve(declaration, client)
+        worker = Worker(declaration, client, f"{self._instance}-{len(self._workers)}")
+        self._workers.append(worker)
+        worker.start()
 
     async def start(
         self,

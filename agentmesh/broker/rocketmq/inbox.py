@@ -52,7 +52,7 @@ class RocketInbox:
         client: str,
         forget: Callable[[], object],
     ) -> None:
-        self._wakes = Wakes(connection, remoting, names, f"{client} {new_token()}", self._told, self._failed)
+        self._wakes = Wakes(connection, remoting, logs, names, f"{client} {new_token()}", self._told, self._failed)
         self._logs = logs
         self._clock = clock
         self._client = client

@@ -6,16 +6,21 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from agentmesh.broker.rocketmq.client import Connection, LiteConsumer, Received
+from agentmesh.broker.rocketmq.logs import Logs
 from agentmesh.broker.rocketmq.names import OTHER, TTL, Names
 from agentmesh.broker.rocketmq.remoting import Remoting
 from agentmesh.errors import MeshError
 from agentmesh.ids import kind_of
 from agentmesh.log import get_logger
+from agentmesh.message import Draft, encode_content
 
 _POLL: Final = 5.0
 _HIDDEN: Final = 30.0
 _BATCH: Final = 32
 _PAUSE: Final = 0.5
+_PARTING: Final = 2.0
+_BYE: Final = "bye"
+"""The LiteTopic of every kind by which a client wakes up itself."""
 
 Told = Callable[[Received], None]
 
@@ -29,6 +34,7 @@ class Wakes:
         self,
         connection: Connection,
         remoting: Remoting,
+        logs: Logs,
         names: Names,
         client: str,
         told: Told,
@@ -36,6 +42,7 @@ class Wakes:
     ) -> None:
         self._connection = connection
         self._remoting = remoting
+        self._logs = logs
         self._names = names
         self._client = client
         self._told = told
@@ -43,6 +50,7 @@ class Wakes:
         self._consumers: dict[str, LiteConsumer] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._opening = asyncio.Lock()
+        self._closing = False
 
     async def subscribe(self, name: str) -> None:
         """Return once the broker knows."""
@@ -68,7 +76,14 @@ class Wakes:
             await consumer.resubscribe(name)
 
     async def close(self) -> None:
-        """The broker forgets the client, and its groups."""
+        """The broker forgets the client, and its groups. It would make a group anew for a poll that is still open, so
+        the polls are woken up first.
+        """
+        self._closing = True
+        with contextlib.suppress(MeshError, TimeoutError):
+            async with asyncio.timeout(_PARTING):
+                await asyncio.gather(*(self._part(name, consumer) for name, consumer in self._consumers.items()))
+                await asyncio.gather(*self._tasks)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -90,8 +105,12 @@ class Wakes:
                 self._tasks.append(asyncio.create_task(self._listen(name, consumer)))
             return consumer
 
+    async def _part(self, name: str, consumer: LiteConsumer) -> None:
+        await consumer.subscribe(_BYE)
+        await self._logs.post(_BYE, name, encode_content(Draft("bye")), title="", first=False)
+
     async def _listen(self, name: str, consumer: LiteConsumer) -> None:
-        while True:
+        while not self._closing:
             try:
                 found = await consumer.receive(_BATCH, _HIDDEN, _POLL)
             except MeshError as error:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from agentmesh.card import read_card
-from agentmesh.contracts import Delivery, Registration, Tenant
+from agentmesh.contracts import Delivery, Quota, Registration, Tenant
 from agentmesh.errors import ConfigError, Conflict, PayloadCorrupt, TopicNotFound
 from agentmesh.message import Draft, Message, decode_message
 from agentmesh.runtime.transfer.frames import Frame, FrameReader, Readable, cut_short
@@ -301,10 +301,18 @@ class _Import:
         """Everything is there: now the limits hold."""
         for topic in self._topics:
             if topic.delivery and topic.name in self._journal.topics:
-                await self._broker.declare(topic.name, topic.delivery)
+                try:
+                    await self._broker.declare(topic.name, topic.delivery)
+                except ConfigError as error:
+                    without = msgspec.structs.replace(topic.delivery, rate=None, quota=Quota())
+                    await self._broker.declare(topic.name, without)
+                    self._note(f"{topic.name} has no rate and no quota here: {error}")
         for tenant in self._tenants:
-            if await self._tenant_here(tenant.name) == _unlimited(tenant):
-                await self._broker.set_tenant(tenant)
+            if await self._tenant_here(tenant.name) == _unlimited(tenant) != tenant:
+                try:
+                    await self._broker.set_tenant(tenant)
+                except ConfigError as error:
+                    self._note(f"Tenant {tenant.name} has no limits here: {error}")
 
     def _note(self, text: str) -> None:
         self._done.notes.append(text)

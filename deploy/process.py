@@ -42,8 +42,12 @@ class Process:
 
     def pid(self) -> int | None:
         """Of the process, if it runs."""
-        if self._child and self._child.poll() is not None:
+        pid = self._find()
+        if pid is None and self._child and self._child.poll() is not None:  # which leaves no zombie
             self._child = None
+        return pid
+
+    def _find(self) -> int | None:
         try:
             pid = int(self._file.read_text())
             command = Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -188,7 +189,8 @@ async def test_a_clock_that_is_off_is_a_problem_and_is_logged_when_a_mesh_opens(
     broker = await open_rocketmq(place.broker, ahead)
     assert "the clocks differ" in capsys.readouterr().err
     problems = (await broker.health()).problems
-    assert [each.partition(":")[0] for each in problems] == ["Our clock is 90 s ahead of the broker's"]
+    assert len(problems) == 1
+    assert re.match(r"Our clock is (89|9\d) s ahead of the broker's:", problems[0])
     assert "timedatectl set-ntp true" in problems[0]
     assert (await examine(read_address(place.broker), clock, broker.stats)).health().problems == []
     await broker.close()

@@ -8,6 +8,8 @@ from pathlib import Path
 from contract.kit import FOLDER
 
 from agentmesh.broker.rocketmq import open_rocketmq
+from agentmesh.broker.rocketmq.address import read_address
+from agentmesh.broker.rocketmq.remoting import Remoting
 from agentmesh.clock import ManualClock, SystemClock, Timer
 from agentmesh.contracts import Broker
 from agentmesh.ids import new_token
@@ -81,13 +83,29 @@ class _Jumping:
             self._handle.cancel()
 
 
+def servers_clock() -> ServersClock:
+    """That of the servers of this process."""
+    return ServersClock(_OWN / "clock")
+
+
 class Cluster:
     """A mesh of its own in the cluster."""
 
     def __init__(self) -> None:
-        self.clock = ServersClock(_OWN / "clock")
+        self.clock = servers_clock()
         self._namespace = "t" + new_token().replace("-", "x").replace("_", "y")[:10]
 
+    @property
+    def _url(self) -> str:
+        return f"{(_OWN / 'url').read_text().strip()}&namespace={self._namespace}"
+
     async def open(self) -> Broker:
-        url = (_OWN / "url").read_text().strip()
-        return await open_rocketmq(f"{url}&namespace={self._namespace}", self.clock)
+        return await open_rocketmq(self._url, self.clock)
+
+    async def sweep(self) -> None:
+        """Leave nothing behind: servers look after what they have every second or two."""
+        remoting = Remoting(read_address(self._url))
+        groups, topics = await asyncio.gather(remoting.groups(), remoting.topics())
+        await asyncio.gather(*(remoting.delete_group(each) for each in groups if self._namespace in each))
+        await asyncio.gather(*(remoting.delete_topic(each) for each in topics if self._namespace in each))
+        await remoting.close()

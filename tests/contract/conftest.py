@@ -44,9 +44,11 @@ def _rocketmq(folder: Path) -> Backend:
     return Backend(
         cluster.clock,
         cluster.open,
+        cluster.sweep,
         transactions=False,
         expect=False,
         priority=False,
+        fairness=False,
         quotas=False,
         ttl=False,
         drives_out=False,

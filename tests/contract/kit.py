@@ -53,6 +53,7 @@ class Backend:
     reopens: bool = True
     priority: bool = True
     lanes: bool = True
+    fairness: bool = True
     quotas: bool = True
     ttl: bool = True
     drives_out: bool = True

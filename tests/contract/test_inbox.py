@@ -162,13 +162,16 @@ async def test_asking_again_for_an_inbox_gives_the_same(broker: Broker) -> None:
     assert list(await broker.inbox("me").poll(10, 0)) == []
 
 
-async def test_a_poll_brings_a_batch_over_many_logs_up_to_its_limit_the_longest_ready_first(broker: Broker) -> None:
+async def test_a_poll_brings_a_batch_over_many_logs_up_to_its_limit_the_longest_ready_first(
+    backend: Backend, broker: Broker
+) -> None:
     inbox = broker.inbox("me")
     names = [f"call-{n}" for n in range(7)]
     for name in names:
         await inbox.subscribe(name)
     for name in reversed(names):
         await broker.append(name, [note(name)])
+    await backend.passes(0)
     first, second = await inbox.poll(4, 0), await inbox.poll(4, 0)
     assert [batch.lite_topic for batch in [*first, *second]] == names[::-1]
     assert (len(first), len(second)) == (4, 3)

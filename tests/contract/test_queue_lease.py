@@ -254,10 +254,10 @@ async def test_a_lease_that_ran_out_cannot_be_renewed(backend: Backend, broker: 
 async def test_a_lease_is_over_for_everybody_when_it_expires_and_not_before(backend: Backend, broker: Broker) -> None:
     message = await published(broker)
     lease = await leased(broker)
-    await backend.passes(29.9)
+    await backend.passes(29.9 - backend.slack / 1000)
     assert list(await broker.lease([TOPIC], 1, 0, worker="w2")) == []
     await broker.append(message.id, [completed(lease).entries[0]], lease=lease)
-    await backend.passes(0.1)
+    await backend.passes(0.1 + backend.slack / 1000)
     with pytest.raises(LeaseLost):
         await broker.append(message.id, [], lease=lease)
     await backend.passes(0.05)
@@ -265,10 +265,10 @@ async def test_a_lease_is_over_for_everybody_when_it_expires_and_not_before(back
 
 
 async def test_many_tasks_are_handed_out_in_transactions_of_bounded_size(backend: Backend, broker: Broker) -> None:
-    await asyncio.gather(*(published(broker) for _ in range(2500)))
+    await asyncio.gather(*(published(broker) for _ in range(1500)))
     leases = await all_leased(broker)
-    assert len({lease.message.id for lease in leases}) == len(leases) == 2500
-    assert await counts(broker) == (0, 2500, 0)
+    assert len({lease.message.id for lease in leases}) == len(leases) == 1500
+    assert await counts(broker) == (0, 1500, 0)
 
 
 async def test_a_closed_broker_says_so(backend: Backend, broker: Broker) -> None:

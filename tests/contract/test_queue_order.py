@@ -25,6 +25,7 @@ async def wait_in_line(broker: Broker, *names: str, **fields: object) -> None:
 
 
 @pytest.mark.promise(5)
+@pytest.mark.needs("fairness")
 async def test_tenants_take_turns_and_each_goes_by_age(broker: Broker) -> None:
     await wait_in_line(broker, "a1", "a2", "a3", "a4", "b1", "b2", "c1")
     assert await order(broker) == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
@@ -55,6 +56,7 @@ async def drain(backend: Backend, leases: list[Lease], upto: str) -> int:
 
 
 @pytest.mark.promise(5)
+@pytest.mark.needs("fairness")
 @pytest.mark.parametrize("age", [0, 600])
 async def test_a_flood_delays_the_first_task_of_another_tenant_by_no_more_than_what_is_in_flight(
     backend: Backend, broker: Broker, age: int
@@ -71,6 +73,7 @@ async def test_a_flood_delays_the_first_task_of_another_tenant_by_no_more_than_w
 
 
 @pytest.mark.promise(5)
+@pytest.mark.needs("fairness")
 async def test_a_weight_shifts_the_shares_of_what_waits(broker: Broker) -> None:
     await wait_in_line(broker, *(f"a{n}" for n in range(60)), *(f"b{n}" for n in range(60)))
     before = await order(broker, 20)

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from agentmesh.broker.blobs import LocalBlobs, MemoryBlobs
-from agentmesh.broker.embedded.drafts import Encoded, check_text, encode, encode_task
+from agentmesh.broker.drafts import Encoded, check_text, encode, encode_task
 from agentmesh.broker.embedded.health import Survey, examine, of_memory
 from agentmesh.broker.embedded.inboxes import EmbeddedInbox, Inboxes
 from agentmesh.broker.embedded.retention import Retention

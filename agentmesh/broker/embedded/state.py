@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from agentmesh.broker.embedded.drafts import Encoded, encode, identity, other_call, submitted
+from agentmesh.broker.drafts import Encoded, encode, identity, other_call, submitted
 from agentmesh.broker.embedded.gate import Gate
 from agentmesh.broker.embedded.logs import Logs, LogState
 from agentmesh.broker.embedded.references import refer_to_body, refer_to_data, release

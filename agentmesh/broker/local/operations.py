@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from agentmesh.broker.embedded.drafts import check_text
+from agentmesh.broker.drafts import check_text
 from agentmesh.broker.embedded.inboxes import EmbeddedInbox
 from agentmesh.broker.embedded.tasks import LeaseRequest
 from agentmesh.broker.local.session import Answer, LeaseAnswer, Session, TurnAnswer

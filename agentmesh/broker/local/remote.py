@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from agentmesh.broker.embedded.drafts import check_text, encode
+from agentmesh.broker.drafts import check_text, encode
 from agentmesh.broker.local.folder import Folder
 from agentmesh.broker.local.link import Link, Request
 from agentmesh.broker.local.wire import BatchRow, LeaseRow, Row, decoder, read_rows

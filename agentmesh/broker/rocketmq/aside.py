@@ -4,7 +4,7 @@ could find them at RocketMQ, so whoever puts one aside writes it down.
 
 from typing import Final
 
-from agentmesh.broker.embedded.drafts import encode
+from agentmesh.broker.drafts import encode
 from agentmesh.broker.rocketmq.logs import Logs
 from agentmesh.broker.rocketmq.names import ASIDE
 from agentmesh.errors import PayloadCorrupt

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from agentmesh.broker.blobs import shared_blobs
-from agentmesh.broker.embedded.drafts import check_text, encode
+from agentmesh.broker.drafts import check_text, encode
 from agentmesh.broker.rocketmq.address import Address
 from agentmesh.broker.rocketmq.blobs import LiteBlobs
 from agentmesh.broker.rocketmq.client import Connection, Producer

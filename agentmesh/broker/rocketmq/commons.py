@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from agentmesh.broker.embedded.drafts import encode
+from agentmesh.broker.drafts import encode
 from agentmesh.broker.rocketmq.logs import Logs
 from agentmesh.broker.rocketmq.names import KEPT
 from agentmesh.clock import Clock

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from agentmesh.broker.embedded.drafts import encode
+from agentmesh.broker.drafts import encode
 from agentmesh.broker.rocketmq.client import Connection, Received
 from agentmesh.broker.rocketmq.entries import read_entry
 from agentmesh.broker.rocketmq.interest import Interest

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
-from agentmesh.broker.embedded.drafts import Encoded, encode, identity, submitted
+from agentmesh.broker.drafts import Encoded, encode, identity, submitted
 from agentmesh.broker.rocketmq.aside import Aside
 from agentmesh.broker.rocketmq.client import Received
 from agentmesh.broker.rocketmq.commons import Commons
@@ -171,8 +171,8 @@ class Leases:
         """Who holds a task whose events go to this log."""
         return {each.worker for each in self._held.values() if each.message.log == log}
 
-    async def renew(self, token: str) -> News | None:
-        """Hold it for another whole lease; the bad news, if there is any."""
+    async def look(self, token: str) -> News | None:
+        """The bad news of a lease, if there is any."""
         held = self._held.get(token)
         if held is None or held.expires <= self._clock.now():
             return "lost"
@@ -180,6 +180,14 @@ class Leases:
         terminal = held.tally.state.terminal
         if terminal or _is_anothers(held):
             return "cancelled" if terminal and terminal.type == "cancelled" else "lost"
+        return None
+
+    async def renew(self, token: str) -> News | None:
+        """Hold it for another whole lease; the bad news, if there is any."""
+        news = await self.look(token)
+        held = self._held.get(token)
+        if news or held is None:
+            return news or "lost"
         await self._put_aside(held)
         length = invisible(self._commons.topics.get(held.message.topic) or Delivery())
         try:

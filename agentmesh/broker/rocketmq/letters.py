@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from agentmesh.broker.embedded.drafts import encode
+from agentmesh.broker.drafts import encode
 from agentmesh.broker.rocketmq.logs import Logs
 from agentmesh.broker.rocketmq.names import KEPT
 from agentmesh.contracts import Stored

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from typing import Final
 from weakref import WeakValueDictionary
 
-from agentmesh.broker.embedded.drafts import Encoded
+from agentmesh.broker.drafts import Encoded
 from agentmesh.broker.rocketmq.client import Producer
 from agentmesh.broker.rocketmq.entries import Written, outgoing, read_records
 from agentmesh.broker.rocketmq.names import Names

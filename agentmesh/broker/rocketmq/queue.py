@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from agentmesh.broker.embedded.drafts import encode, identity, other_call, submitted
+from agentmesh.broker.drafts import encode, identity, other_call, submitted
 from agentmesh.broker.rocketmq.aside import Aside
 from agentmesh.broker.rocketmq.client import Connection, Producer, Received
 from agentmesh.broker.rocketmq.commons import Commons, Lane
@@ -258,22 +258,27 @@ class Topics:
     async def extend(self, worker: str, tokens: Sequence[str], wait: float) -> Mapping[str, News]:
         event = asyncio.Event()
         self._listeners.setdefault(worker, []).append(event)
+        until = self._clock.now() + round(wait * 1000)
         try:
             found = await self._news(worker, tokens)
-            if not found and wait > 0:
-                if not await happens(event, self._clock, self._clock.now() + round(wait * 1000)) or self._closed:
+            while not found and not self._closed:
+                end = min((each.expires for each in self.leases.of(worker)), default=until)
+                if not await happens(event, self._clock, min(until, end)) and end > self._clock.now() >= until:
                     return {}
-                found = await self._news(worker, tokens)
+                event.clear()
+                found = {} if self._closed else await self._news(worker)
             return found
         finally:
             self._listeners[worker].remove(event)
             if not self._listeners[worker]:
                 del self._listeners[worker]
 
-    async def _news(self, worker: str, tokens: Sequence[str]) -> dict[str, News]:
-        wanted = dict.fromkeys([*tokens, *(each.lease.token for each in self.leases.of(worker))])
-        told = await asyncio.gather(*(self.leases.renew(token) for token in wanted))
-        return {token: news for token, news in zip(wanted, told, strict=True) if news}
+    async def _news(self, worker: str, tokens: Sequence[str] = ()) -> dict[str, News]:
+        """Of all that the worker holds, after these were renewed."""
+        others = [each.lease.token for each in self.leases.of(worker) if each.lease.token not in tokens]
+        renewed = asyncio.gather(*(self.leases.renew(token) for token in tokens))
+        told = [*await renewed, *await asyncio.gather(*(self.leases.look(token) for token in others))]
+        return {token: news for token, news in zip([*tokens, *others], told, strict=True) if news}
 
     def cancelled(self, log: str) -> None:
         """A call was cancelled by this process: its worker need not wait for its next look."""

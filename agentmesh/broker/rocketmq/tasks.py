@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from agentmesh.broker.embedded.drafts import encode_task
+from agentmesh.broker.drafts import encode_task
 from agentmesh.broker.rocketmq.client import Outgoing
 from agentmesh.errors import PayloadCorrupt
 from agentmesh.ids import check_lite_topic, kind_of

@@ -8,10 +8,12 @@ from agentmesh.clock import Clock, resolve
 
 
 class Bell:
-    """Any number wait for it, each with an event of its own: nobody who clears theirs takes a ring from another."""
+    """Any number wait for it, each with an event of its own: nobody who clears theirs takes a ring from another. Who
+    has waited longest is told first.
+    """
 
     def __init__(self) -> None:
-        self._listeners: set[asyncio.Event] = set()
+        self._listeners: dict[asyncio.Event, None] = {}
 
     def ring(self) -> None:
         """Tell everybody."""
@@ -22,11 +24,11 @@ class Bell:
     def listening(self) -> Iterator[asyncio.Event]:
         """An event that is set at every ring, to be cleared before one looks."""
         event = asyncio.Event()
-        self._listeners.add(event)
+        self._listeners[event] = None
         try:
             yield event
         finally:
-            self._listeners.discard(event)
+            del self._listeners[event]
 
 
 async def happens(event: asyncio.Event, clock: Clock, until: int) -> bool:

@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from contract.cluster import servers_clock
+from contract.kit import FOLDER
+
 from agentmesh.broker.rocketmq.client import Connection, Consumer, LiteConsumer, Producer, Received
 from agentmesh.broker.rocketmq.remoting import Remoting
+from agentmesh.clock import SystemClock
 from agentmesh.errors import BrokerUnavailable
-from deploy.process import ServerError
-from deploy.rocketmq import Part, RocketMQ
 
 
 class Place:
@@ -83,23 +85,16 @@ async def one(consumer: Consumer | LiteConsumer) -> Received:
                 return message
 
 
+def servers_now() -> int:
+    """What time it is at the servers (ms): other tests move their clock."""
+    return servers_clock().now() if FOLDER else SystemClock().now()
+
+
 async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
     """Ask again until it holds."""
     async with asyncio.timeout(seconds):
         while not await holds():
             await asyncio.sleep(0.05)
-
-
-async def revive(servers: RocketMQ, part: Part) -> None:
-    """Start a part that was killed. Its port is free some moments after its process is gone."""
-    for _ in range(50):
-        try:
-            return await asyncio.to_thread(servers.start, part)
-        except ServerError as error:
-            if "is taken" not in str(error):
-                raise
-            await asyncio.sleep(0.2)
-    raise AssertionError(f"the port of the {part} is never free")
 
 
 def a_certificate(folder: Path) -> tuple[Path, Path]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from cluster.client.kit import Place, a_consumer, a_lite_consumer, a_producer, revive
+from cluster.client.kit import Place, a_consumer, a_lite_consumer, a_producer
 
 from agentmesh.broker.rocketmq.address import Address
 from agentmesh.broker.rocketmq.client import Connection, Consumer, LiteConsumer, Outgoing, Producer
@@ -121,7 +121,7 @@ async def traffic(fragile: RocketMQ) -> AsyncIterator[Traffic]:
 @pytest.mark.parametrize("part", ["proxy", "broker"])
 async def test_a_server_killed_under_traffic_costs_no_message(fragile: RocketMQ, traffic: Traffic, part: Part) -> None:
     await asyncio.to_thread(fragile.kill, part)
-    await revive(fragile, part)
+    await asyncio.to_thread(fragile.start, part)
     await traffic.reach(50)
     await traffic.end()
     assert traffic.sent <= traffic.answered
@@ -147,7 +147,7 @@ async def test_the_remoting_client_comes_back_by_itself(fragile: RocketMQ) -> No
     await asyncio.to_thread(fragile.kill, "broker")
     with pytest.raises(BrokerUnavailable, match=fragile.remoting):
         await remoting.max_offset(topic)
-    await revive(fragile, "broker")
+    await asyncio.to_thread(fragile.start, "broker")
     assert await remoting.max_offset(topic) == 0
     assert (await remoting.pull(lite_queue("cl-any", "never"), 0)).records == []
     await remoting.close()
@@ -164,7 +164,7 @@ async def test_a_send_to_a_proxy_that_is_away_waits_for_it(fragile: RocketMQ) ->
         impatient = await a_short_one(connection)
         with pytest.raises(BrokerUnavailable, match=fragile.endpoint):
             await impatient.send(Outgoing(topic, b"never"))
-        await revive(fragile, "proxy")
+        await asyncio.to_thread(fragile.start, "proxy")
         number = await sending
         assert number in {each.id for each in (await remoting.pull(topic, 0)).records}
     await remoting.close()

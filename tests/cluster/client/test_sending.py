@@ -1,10 +1,9 @@
 """Sending."""
 
 import asyncio
-import time
 
 import pytest
-from cluster.client.kit import Place, a_consumer, a_lite_consumer, a_producer, collect, one
+from cluster.client.kit import Place, a_consumer, a_lite_consumer, a_producer, collect, one, servers_now
 
 from agentmesh.broker.rocketmq.address import Address
 from agentmesh.broker.rocketmq.client import Connection, Outgoing
@@ -15,7 +14,7 @@ async def test_everything_a_message_carries_arrives(connection: Connection, plac
     topic = await place.topic()
     producer = await a_producer(connection)
     consumer = await a_consumer(connection, place, topic)
-    before = time.time() * 1000
+    before = servers_now()
     sent = Outgoing(topic, "天气".encode(), keys=("k1", "k2"), tag="t", properties={"a": "甲", "b": ""})
     number = await producer.send(sent)
     (message,) = await collect(consumer, 1)
@@ -79,10 +78,10 @@ async def test_a_delayed_message_comes_at_its_time(connection: Connection, place
     topic = await place.topic(type="DELAY")
     producer = await a_producer(connection)
     consumer = await a_consumer(connection, place, topic)
-    at = int(time.time() * 1000) + 2000
+    at = servers_now() + 2000
     await producer.send(Outgoing(topic, b"later", deliver_at=at))
     await collect(consumer, 1)
-    assert time.time() * 1000 >= at - 100
+    assert servers_now() >= at - 100
 
 
 async def test_one_message_that_is_refused_does_not_harm_those_it_shared_a_batch_with(

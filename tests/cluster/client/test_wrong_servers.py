@@ -1,11 +1,12 @@
 """Servers that are set up in a way that loses messages, or can do nothing: each is a named error."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from cluster.client.kit import Place, a_producer
+from cluster.client.kit import Place, a_producer, until
 
 from agentmesh.broker.rocketmq.address import Address
 from agentmesh.broker.rocketmq.client import Connection, LiteConsumer, Outgoing, Producer
@@ -50,6 +51,13 @@ async def test_a_proxy_in_local_mode_is_named(local_mode: Address) -> None:
     place = Place(remoting)
     parent = await place.topic(type="LITE")
     async with Connection(local_mode) as connection:
+
+        async def is_known() -> bool:
+            with contextlib.suppress(ConfigError):
+                return bool(await connection.route("anybody", parent))
+            return False
+
+        await until(is_known)
         consumer = LiteConsumer(connection, await place.group(lite_parent=parent), parent)
         await consumer.start()
         with pytest.raises(ConfigError, match="LOCAL mode.*-pm cluster"):

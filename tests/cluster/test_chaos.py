@@ -42,6 +42,10 @@ def drill(folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
+@pytest.mark.promise(1)
+@pytest.mark.promise(2)
+@pytest.mark.promise(3)
+@pytest.mark.promise(4)
 async def test_whoever_is_killed_and_frozen_servers_too_nothing_is_lost_or_done_twice(
     cluster: tuple[str, str, Path], tmp_path: Path
 ) -> None:

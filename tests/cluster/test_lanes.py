@@ -26,6 +26,7 @@ async def broker(cluster: Cluster) -> AsyncIterator[Broker]:
     await broker.close()
 
 
+@pytest.mark.promise(5)
 async def test_of_a_topic_by_priority_the_highest_goes_first_and_equals_in_their_order(broker: Broker) -> None:
     await broker.declare(TOPIC, Delivery(priority=True))
     await broker.set_tenant(Tenant("acme", ceiling=9))
@@ -46,6 +47,7 @@ async def test_a_tenants_ceiling_holds_there_too(broker: Broker) -> None:
     assert leased == [polite.id, pushing.id]
 
 
+@pytest.mark.promise(5)
 async def test_a_tenants_flood_delays_another_tenants_first_task_by_no_more_than_what_was_fetched(
     broker: Broker,
 ) -> None:

@@ -48,6 +48,7 @@ def digest_of(blobs: LiteBlobs, body: bytes, tenant: str = "acme") -> str:
     return digest.hexdigest()
 
 
+@pytest.mark.promise(6)
 async def test_a_call_takes_and_gives_more_than_a_message_holds(place: Place) -> None:
     text = "山水" * 1_500_000
     async with Mesh(place.broker, place.registry) as worker, Mesh(place.broker, place.registry) as caller:

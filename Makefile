@@ -25,7 +25,7 @@ demo: setup ## a supervisor plans a trip, with no server and no key
 	@echo "Goal: $(GOAL)"
 	@$(BIN)/agentmesh run "$(GOAL)"
 
-test: check ## everything that CI runs
+test: check ## everything that needs no server
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest -q -n 2 -m "not cluster"
 

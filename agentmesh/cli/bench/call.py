@@ -84,7 +84,7 @@ async def across(folder: Path, in_flight: int, calls: int) -> Figures:
     """As `mesh`, with the agent in another process, and the host in a third."""
     from agentmesh.cli.bench.worker import working
 
-    with working(folder):
+    with working(str(folder)):
         async with Mesh(f"local://{folder}", alone=False) as opened:
 
             async def call() -> None:

@@ -1,15 +1,13 @@
 """What a call costs over RocketMQ: the contract alone, a LiteTopic for each call, the workers in another process."""
 
 import asyncio
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from agentmesh.broker.rocketmq import open_rocketmq
 from agentmesh.cli.bench.call import BODY, TOPIC, work
+from agentmesh.cli.bench.worker import working
 from agentmesh.clock import SystemClock
 from agentmesh.contracts import Broker, Delivery, Inbox
 from agentmesh.ids import new_id
@@ -30,7 +28,7 @@ async def contract(url: str, in_flight: int, calls: int) -> Figures:
     broker = await open_rocketmq(url, SystemClock())
     try:
         await broker.declare(TOPIC, Delivery(concurrency=in_flight))
-        with working(url, in_flight):
+        with working(url, str(in_flight), module=__name__):
             return await _measure(broker, broker.inbox(new_id("call")), in_flight, calls)
     finally:
         await broker.close()
@@ -104,23 +102,6 @@ async def serve(url: str, workers: int) -> None:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await broker.close()
-
-
-@contextmanager
-def working(url: str, workers: int) -> Iterator[None]:
-    """While a process works there."""
-    command = [sys.executable, "-P", "-m", __name__, url, str(workers)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our interpreter
-    assert process.stdin
-    assert process.stdout
-    try:
-        if process.stdout.readline() != b"up\n":
-            raise RuntimeError("The worker of the measurement did not come up.")
-        yield
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait()
 
 
 if __name__ == "__main__":

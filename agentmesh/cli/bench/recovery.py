@@ -41,7 +41,7 @@ class Load:
 async def measure(folder: Path, kills: int) -> dict[str, Any]:
     """Kill the host so many times, three seconds apart. `take_over_s`: from a kill to the end of the first call that
     began after it; `p99_s` of the calls that were on their way at a kill or began before the next host was there."""
-    with working(folder):
+    with working(str(folder)):
         async with Mesh(f"local://{folder}", alone=False) as mesh:
             load = Load(mesh)
             running = asyncio.create_task(load.run())

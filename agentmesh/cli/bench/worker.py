@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from agentmesh.broker.local.spawn import environment
 from agentmesh.cli.bench.call import BenchAgent
@@ -22,9 +21,9 @@ async def serve(folder: str) -> None:
 
 
 @contextmanager
-def working(folder: Path) -> Iterator[None]:
+def working(*arguments: str, module: str = __name__) -> Iterator[None]:
     """While a process works there."""
-    command = [sys.executable, "-P", "-m", __name__, str(folder)]
+    command = [sys.executable, "-P", "-m", module, *arguments]
     process = subprocess.Popen(  # noqa: S603 - our own interpreter
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
     )

@@ -260,24 +260,24 @@ class Topics:
         self._listeners.setdefault(worker, []).append(event)
         until = self._clock.now() + round(wait * 1000)
         try:
-            found = await self._news(worker, tokens)
+            found = await self._news(worker, tokens, renew=True)
             while not found and not self._closed:
                 end = min((each.expires for each in self.leases.of(worker)), default=until)
                 if not await happens(event, self._clock, min(until, end)) and end > self._clock.now() >= until:
                     return {}
                 event.clear()
-                found = {} if self._closed else await self._news(worker)
+                found = {} if self._closed else await self._news(worker, tokens)
             return found
         finally:
             self._listeners[worker].remove(event)
             if not self._listeners[worker]:
                 del self._listeners[worker]
 
-    async def _news(self, worker: str, tokens: Sequence[str] = ()) -> dict[str, News]:
-        """Of all that the worker holds, after these were renewed."""
+    async def _news(self, worker: str, tokens: Sequence[str], *, renew: bool = False) -> dict[str, News]:
+        """Of these leases, which may be renewed first, and of all others that the worker holds."""
         others = [each.lease.token for each in self.leases.of(worker) if each.lease.token not in tokens]
-        renewed = asyncio.gather(*(self.leases.renew(token) for token in tokens))
-        told = [*await renewed, *await asyncio.gather(*(self.leases.look(token) for token in others))]
+        ask = self.leases.renew if renew else self.leases.look
+        told = await asyncio.gather(*map(ask, tokens), *map(self.leases.look, others))
         return {token: news for token, news in zip([*tokens, *others], told, strict=True) if news}
 
     def cancelled(self, log: str) -> None:

@@ -42,12 +42,10 @@ class Process:
 
     def pid(self) -> int | None:
         """Of the process, if it runs."""
-        pid = self._find()
-        if pid is None and self._child and self._child.poll() is not None:  # which leaves no zombie
+        if self._child:  # of which a thread may still end when it looks like a zombie
+            if self._child.poll() is None:
+                return self._child.pid
             self._child = None
-        return pid
-
-    def _find(self) -> int | None:
         try:
             pid = int(self._file.read_text())
             command = Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -84,6 +84,7 @@ async def test_a_weight_shifts_the_shares_of_what_waits(broker: Broker) -> None:
 
 
 @pytest.mark.needs("reopens")
+@pytest.mark.needs("fairness")
 async def test_weights_and_ceilings_outlive_the_broker(backend: Backend, broker: Broker) -> None:
     await broker.set_tenant(Tenant("a", weight=3, ceiling=9))
     broker = await backend.reopen()
@@ -148,6 +149,7 @@ async def test_a_delayed_task_ages_from_when_it_could_begin(backend: Backend, br
     assert await order(broker) == ["new", "delayed"]
 
 
+@pytest.mark.needs("fairness")
 async def test_a_task_that_comes_back_keeps_its_place_among_its_tenants(backend: Backend, broker: Broker) -> None:
     first = await published(broker, key="first")
     await wait_in_line(broker, "default1", "default2")
@@ -159,6 +161,7 @@ async def test_a_task_that_comes_back_keeps_its_place_among_its_tenants(backend:
 
 
 @pytest.mark.needs("lanes")
+@pytest.mark.needs("fairness")
 async def test_tenants_take_turns_within_a_lane_too(broker: Broker) -> None:
     await wait_in_line(broker, "a1", "a2", "a3", "b1", lane="2.0")
     await wait_in_line(broker, "c1", lane="3.0")
@@ -166,6 +169,7 @@ async def test_tenants_take_turns_within_a_lane_too(broker: Broker) -> None:
     assert [lease.message.key for lease in leases] == ["a1", "b1", "a2", "a3"]
 
 
+@pytest.mark.needs("fairness")
 async def test_many_tenants_come_and_go_and_each_has_its_turn(broker: Broker) -> None:
     messages = [task(tenant=f"tenant-{number}", key=str(number)) for number in range(2500)]
     await asyncio.gather(*map(broker.publish, messages))

@@ -77,6 +77,13 @@ async def test_tenants_get_their_shares_by_weight(broker: Broker) -> None:
     assert 2 <= shares["three"] / shares["one"] <= 4
 
 
+async def test_a_weight_and_a_ceiling_outlive_the_process(broker: Broker, cluster: Cluster) -> None:
+    await broker.set_tenant(Tenant("three", weight=3, ceiling=9))
+    other = await cluster.open()
+    assert list(await other.tenants()) == [Tenant("three", weight=3, ceiling=9)]
+    await other.close()
+
+
 async def test_a_task_may_wait_longer_than_the_servers_delay_anything(broker: Broker, cluster: Cluster) -> None:
     await broker.declare(TOPIC, Delivery())
     message = task(not_before=cluster.clock.now() + 45 * HOUR * 1000, deadline=cluster.clock.now() + 9 * DAY * 1000)

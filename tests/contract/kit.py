@@ -93,12 +93,12 @@ class Backend:
         """It is done at once, or soon where servers of their own run."""
         await self.passes(0)
         if FOLDER:
-            await asyncio.wait([awaited], timeout=20)
+            await asyncio.wait([awaited], timeout=40)
         assert awaited.done()
 
     async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
         """It holds at once, or soon where servers of their own run."""
-        for _ in range(20 if FOLDER else 0):
+        for _ in range(40 if FOLDER else 0):
             if await holds():
                 return
             await asyncio.sleep(1)

@@ -46,10 +46,15 @@ class Source:
         self._since = 0
         self._filling: asyncio.Task[None] | None = None
 
-    def fill(self, hidden: float, changed: Bell) -> None:
-        """Poll in the background for as many as are `wanted`, unless that goes on already."""
+    def fill(self, hidden: float, changed: Bell, least: int = 1) -> None:
+        """Poll in the background for as many as are `wanted`, and for `least`, unless that goes on already."""
         if self._filling is None:
-            self._filling = asyncio.create_task(self._fill(min(max(self.wanted, 1), MOST), hidden, changed))
+            self._filling = asyncio.create_task(self._fill(min(max(self.wanted, least), MOST), hidden, changed))
+
+    def stock_up(self, hidden: float, changed: Bell, count: int) -> None:
+        """So many are to be there when somebody asks: a tenant whose lane is empty then has lost its share."""
+        if len(self.arrived) < count:
+            self.fill(hidden, changed, 2 * count)
 
     async def spare(self) -> None:
         """Give back what has waited too long for somebody to ask."""

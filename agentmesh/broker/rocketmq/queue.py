@@ -230,6 +230,9 @@ class Topics:
                 rung.clear()
                 drawn = draw(sources, limit, weights)
                 if drawn or self._closed or self._clock.now() >= until:
+                    for source, weight in zip(sources, weights, strict=True):
+                        if drawn and source.lane.tenant and len(sources) > 1:
+                            source.stock_up(hidden, bell, limit * weight)
                     return drawn
                 for source in sources:
                     source.fill(hidden, bell)

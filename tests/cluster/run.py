@@ -1,4 +1,5 @@
-"""Start clusters whose clocks the tests can move, one for each worker of pytest, run it, and stop them.
+"""Start clusters, run pytest, and stop them: one for each worker of pytest, whose clock the tests can move, and one for
+all of them, whose clock nobody moves.
 
 python tests/cluster/run.py [--workers 2] [--folder DIR] [arguments of pytest]
 """
@@ -13,6 +14,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 SUITE = ("-q", "-m", "cluster")
+STEADY = "steady"
+"""The cluster whose clock nobody moves, for tests of all workers."""
+
 QUICK = "-XX:TieredStopAtLevel=1"
 """For JVMs that live for minutes: without it they compile for most of them."""
 
@@ -57,8 +61,8 @@ def main() -> int:
     command = [sys.executable, "-m", "pytest", "-n", str(options.workers), "--dist", "loadfile"]
     try:
         install_nacos()
-        for number in range(options.workers):
-            own = folder / f"gw{number}"
+        for name in (STEADY, *(f"gw{number}" for number in range(options.workers))):
+            own = folder / name
             if not (own / "url").exists():
                 own.mkdir(parents=True, exist_ok=True)
                 started.append(start(own, free_ports(10)))

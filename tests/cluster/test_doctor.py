@@ -70,7 +70,7 @@ def clock(rocketmq_url: str) -> ServersClock:
 
 
 def clock_file() -> Path:
-    return Path(os.environ["AGENTMESH_TEST_CLUSTER"], os.environ.get("PYTEST_XDIST_WORKER", "gw0"), "clock")
+    return Path(os.environ["AGENTMESH_TEST_CLUSTER"], "steady", "clock")
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ async def published(broker: Broker, **fields: Any) -> Message:
 
 async def leased(broker: Broker, worker: str = "worker-1", topic: str = TOPIC) -> Lease:
     """The next task of the topic, which must be there already, or within seconds where servers of their own run."""
-    (lease,) = await broker.lease([topic], 1, 20 if FOLDER else 0, worker=worker)
+    (lease,) = await broker.lease([topic], 1, 40 if FOLDER else 0, worker=worker)
     return lease
 
 

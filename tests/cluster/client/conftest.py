@@ -29,8 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def address() -> Address:
     folder = os.environ.get("AGENTMESH_TEST_CLUSTER")
     if folder:
-        own = Path(folder, os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
-        return read_address((own / "url").read_text().strip())
+        return read_address(Path(folder, "steady", "url").read_text().strip())
     return Address(
         os.environ.get("AGENTMESH_TEST_ENDPOINT", "127.0.0.1:8081"),
         os.environ.get("AGENTMESH_TEST_REMOTING", "127.0.0.1:10911"),

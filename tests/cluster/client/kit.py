@@ -7,12 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from contract.cluster import servers_clock
-from contract.kit import FOLDER
-
 from agentmesh.broker.rocketmq.client import Connection, Consumer, LiteConsumer, Producer, Received
 from agentmesh.broker.rocketmq.remoting import Remoting
-from agentmesh.clock import SystemClock
 from agentmesh.errors import BrokerUnavailable
 
 
@@ -83,11 +79,6 @@ async def one(consumer: Consumer | LiteConsumer) -> Received:
             for message in await consumer.receive(limit=1):
                 await consumer.ack([message])
                 return message
-
-
-def servers_now() -> int:
-    """What time it is at the servers (ms): other tests move their clock."""
-    return servers_clock().now() if FOLDER else SystemClock().now()
 
 
 async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:

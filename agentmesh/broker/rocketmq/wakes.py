@@ -19,6 +19,9 @@ _HIDDEN: Final = 30.0
 _BATCH: Final = 32
 _PAUSE: Final = 0.5
 _PARTING: Final = 2.0
+_UNLOCKED: Final = 0.4
+"""Seconds in which a broker (5.5.0) is done with what was acknowledged last: it would make the group anew for that."""
+
 _BYE: Final = "bye"
 """The LiteTopic of every kind by which a client wakes up itself."""
 
@@ -87,11 +90,13 @@ class Wakes:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for name, consumer in self._consumers.items():
+        consumers, self._consumers = self._consumers, {}
+        await asyncio.gather(*(each.close(hurry=True) for each in consumers.values()), return_exceptions=True)
+        if consumers:
+            await asyncio.sleep(_UNLOCKED)
+        for name in consumers:
             with contextlib.suppress(MeshError):
-                await consumer.close(hurry=True)
                 await self._remoting.delete_group(self._names.waking(self._client, name))
-        self._consumers.clear()
 
     async def _consumer(self, name: str) -> LiteConsumer:
         async with self._opening:

@@ -1,11 +1,11 @@
-"""Lanes: topics by priority, a lane for each tenant, and tasks whose time comes after more than a day."""
+"""Lanes: topics by priority, and a lane for each tenant; what no lane holds is refused."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
 from contract.cluster import Cluster
-from contract.kit import DAY, HOUR, TOPIC, published, task
+from contract.kit import TOPIC, published
 
 from agentmesh.contracts import Broker, Delivery, Quota, Rate, Tenant
 from agentmesh.errors import ConfigError
@@ -82,20 +82,6 @@ async def test_a_weight_and_a_ceiling_outlive_the_process(broker: Broker, cluste
     other = await cluster.open()
     assert list(await other.tenants()) == [Tenant("three", weight=3, ceiling=9)]
     await other.close()
-
-
-async def test_a_task_may_wait_longer_than_the_servers_delay_anything(broker: Broker, cluster: Cluster) -> None:
-    await broker.declare(TOPIC, Delivery())
-    message = task(not_before=cluster.clock.now() + 45 * HOUR * 1000, deadline=cluster.clock.now() + 9 * DAY * 1000)
-    await broker.publish(message)
-    for _ in range(2):
-        assert await broker.lease([TOPIC], 1, 1, worker="w") == []
-        await cluster.clock.advance(21 * HOUR)
-    assert await broker.lease([TOPIC], 1, 6, worker="w") == []
-    assert [each.message.id for each in await broker.browse(TOPIC)] == [message.id]
-    await cluster.clock.advance(4 * HOUR)
-    (lease,) = await broker.lease([TOPIC], 1, WAIT, worker="w")
-    assert (lease.message.id, lease.attempt) == (message.id, 1)
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,6 @@ async def open_backends(config: Config, clock: Clock, *, alone: bool) -> Backend
     """Open what the settings name. Raises `ConfigError`, `BrokerUnavailable` and `RegistryUnavailable`; nothing stays
     open then.
     """
-    if config.embedder:
-        raise ConfigError(f"embedder={config.embedder!r}: this version has only its own. Leave it out.")
     addresses = config.registries or ((OWN, DIRECT) if config.cards else (OWN,))
     scheme = config.broker.partition("://")[0]
     if scheme not in _BROKERS:
@@ -162,10 +160,15 @@ async def _open_registry(address: str, config: Config, clock: Clock) -> Any:
 
 def cache(config: Config, address: str) -> Path:
     """Where what the registry at `address` told is kept: the same path for the same address, which may not exist."""
-    base = config.cache or (os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) + "/agentmesh"
     kind, _, rest = address.removeprefix(_WELL_KNOWN).partition(":")
     name = hashlib.blake2b(address.encode(), digest_size=8).hexdigest() if rest else "cards"
-    return Path(base, f"{'well-known' if kind.startswith('http') else kind}-{name}")
+    return cache_folder(config) / f"{'well-known' if kind.startswith('http') else kind}-{name}"
+
+
+def cache_folder(config: Config) -> Path:
+    """Where is kept what can be had again."""
+    base = config.cache or (os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) + "/agentmesh"
+    return Path(base)
 
 
 def _extra(module: str, extra: str) -> Any:

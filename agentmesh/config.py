@@ -86,8 +86,8 @@ SETTINGS: Final = (
         "AGENTMESH_CACHE",
         "folder",
         None,
-        "The folder in which what registries told is kept for when they are away. Without it: agentmesh in "
-        "XDG_CACHE_HOME, else in ~/.cache.",
+        "The folder in which what registries told is kept for when they are away, and the vectors of cards. Without "
+        "it: agentmesh in XDG_CACHE_HOME, else in ~/.cache.",
     ),
     Setting("model", "AGENTMESH_MODEL", "text", None, "The language model's name, as its endpoint knows it."),
     Setting("base_url", "OPENAI_BASE_URL", "text", None, "The OpenAI-compatible endpoint of the language model."),
@@ -96,8 +96,9 @@ SETTINGS: Final = (
         "embedder",
         "AGENTMESH_EMBEDDER",
         "text",
-        None,
-        "The embedding model for search. None is there yet: search goes by words.",
+        "use",
+        "What tells the meaning of texts for search: use (multilingual, on this machine), openai:MODEL (the endpoint "
+        "for embeddings at OPENAI_BASE_URL), python:MODULE:FUNCTION (texts to vectors), or none: search goes by words.",
     ),
     Setting("tenant", "AGENTMESH_TENANT", "text", None, "Scopes the mesh to one tenant; without it, it may name any."),
     Setting("principal", "AGENTMESH_PRINCIPAL", "text", None, "On whose behalf calls are made."),
@@ -160,7 +161,7 @@ class Config:
     model: str | None = None
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
-    embedder: str | None = None
+    embedder: str = "use"
     tenant: str | None = None
     principal: str | None = None
     agents: str = "agents"

@@ -3,18 +3,18 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from agentmesh.backends import open_backends
+from agentmesh.backends import cache_folder, open_backends
 from agentmesh.card import PLANS
 from agentmesh.clock import Clock, SystemClock, sleep
 from agentmesh.config import CardSource, Config, load_config
-from agentmesh.contracts import Blobs, Broker, ChatModel, Planner, Registration, Registry
-from agentmesh.errors import BrokerUnavailable, MeshError, TopicNotFound
+from agentmesh.contracts import Blobs, Broker, ChatModel, Embedder, Planner, Registration, Registry
+from agentmesh.errors import BrokerUnavailable, CallFailed, MeshError, TopicNotFound
 from agentmesh.ids import keyed_call, new_id, new_token
 from agentmesh.message import DEFAULT_PRIORITY
 from agentmesh.runtime.bodies import Bodies
@@ -25,10 +25,11 @@ from agentmesh.runtime.lite_topic import LiteTopic
 from agentmesh.runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from agentmesh.catalog import Hit
+    from agentmesh.catalog import Catalog, Filters, Hit, Index
     from agentmesh.llm.openai import OpenAIChat
     from agentmesh.runtime.agent import Agent
     from agentmesh.runtime.declaration import Declaration
+    from agentmesh.supervisor.retrieval import Search
 
 SUPERVISOR: Final = "SupervisorAgentTask"
 _HEARTBEAT: Final = 5.0
@@ -44,15 +45,17 @@ class Mesh:
     found, one address or several: `mesh`, the broker's own and the default, `nacos://HOST:PORT` (with `registry_user`
     and `registry_password`, or `registry_token`), `direct`, which knows the `cards` (files, URLs or cards), and
     `https://BASE`, the well-known card of a server. What they told is kept in the folder `cache` for when they are
-    away. `embedder` has no implementations to choose from yet. Every argument may come from `agentmesh.yaml` or
-    `AGENTMESH_*` instead. With `tenant` the mesh sees that tenant's calls alone; without, it is an operator's. `drain`
-    is how many seconds running handlers get to end when the mesh is left; what is not done by then is given back for
-    the next process, as is everything when the process dies. `alone=False` says that other processes will come: the
-    folder of a `local://` mesh is hosted by a child from the start, instead of by this process until the first of them
-    arrives. `durability="full"` survives a power cut too, at the price of a disk sync per commit. `retention` bounds
-    the file of a `local://` mesh (bytes, or a text such as "10GB"): the oldest calls and runs that ended are removed to
-    keep it. Bodies above `blob_threshold` bytes lie in the store `blobs` (a URL that fsspec knows; without it, beside
-    the mesh), those above `blob_limit` are refused.
+    away. `embedder` tells the meaning of texts for `search`: `use`, the default, `openai:MODEL`,
+    `python:MODULE:FUNCTION` or `none`, or an `Embedder` or a function from a list of texts to their vectors itself.
+    Every argument that is a text may come from `agentmesh.yaml` or `AGENTMESH_*` instead. With `tenant` the mesh sees
+    that tenant's calls alone; without, it is an operator's. `drain` is how many seconds running handlers get to end
+    when the mesh is left; what is not done by then is given back for the next process, as is everything when the
+    process dies. `alone=False` says that other processes will come: the folder of a `local://` mesh is hosted by a
+    child from the start, instead of by this process until the first of them arrives. `durability="full"` survives a
+    power cut too, at the price of a disk sync per commit. `retention` bounds the file of a `local://` mesh (bytes, or a
+    text such as "10GB"): the oldest calls and runs that ended are removed to keep it. Bodies above `blob_threshold`
+    bytes lie in the store `blobs` (a URL that fsspec knows; without it, beside the mesh), those above `blob_limit` are
+    refused.
 
     Raises `ConfigError` for settings that are wrong, `BrokerUnavailable` and `RegistryUnavailable`.
     """
@@ -62,7 +65,7 @@ class Mesh:
         broker: str | None = None,
         registry: str | Sequence[str] | None = None,
         model: str | None = None,
-        embedder: str | None = None,
+        embedder: "str | Embedder | Callable[[list[str]], Any] | None" = None,
         *,
         tenant: str | None = None,
         principal: str | None = None,
@@ -90,7 +93,7 @@ class Mesh:
             broker=broker,
             registry=registry,
             model=model,
-            embedder=embedder,
+            embedder=embedder if isinstance(embedder, str) else None,
             tenant=tenant,
             principal=principal,
             base_url=base_url,
@@ -108,6 +111,9 @@ class Mesh:
             blob_threshold=blob_threshold,
             blob_limit=blob_limit,
         )
+        self._own_embedder = None if isinstance(embedder, str) else embedder
+        self._catalog: Catalog | None = None
+        self._opening_catalog = asyncio.Lock()
         self._alone = alone
         self._clock = clock or SystemClock()
         self._drain = drain
@@ -120,6 +126,7 @@ class Mesh:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
+        self._embedder = self._choose_embedder()
         backends = await open_backends(self.config, self._clock, alone=self._alone)
         broker, registry, blobs, self._closing, self._desk = backends
         hub = Hub(broker, self._clock, f"mesh-{self._instance}")
@@ -254,7 +261,14 @@ class Mesh:
         Being cancelled cancels the call. Raises what `start` raises, `CallFailed` or the subclass that says how the
         call ended, and `InputRequired` if it asks something: answer it with `attach(call_id)` and `answer`.
         """
-        return await self._open_client().call(topic, input, returns=returns, **options)
+        began = self._clock.now()
+        try:
+            result = await self._open_client().call(topic, input, returns=returns, **options)
+        except CallFailed:
+            self._saw(topic, began, succeeded=False)
+            raise
+        self._saw(topic, began, succeeded=True)
+        return result
 
     async def attach(self, call_id: str) -> Call:
         """The call or run of this id, started by whatever process. Raises `CallNotFound`."""
@@ -264,11 +278,21 @@ class Mesh:
         """A log of one's own; `name` is any text. It is made by its first append."""
         return self._open_client().lite_topic(name)
 
-    async def search(self, query: str, limit: int = 5) -> "Sequence[Hit]":
-        """The skills of alive agents that fit the query, best first."""
-        from agentmesh.catalog import search
+    async def search(
+        self, query: str, limit: int = 5, *, filters: "Filters | Mapping[str, Any] | None" = None
+    ) -> "Sequence[Hit]":
+        """The skills that are nearest to the query, best first; `Hit.fits` says which are near enough to be used.
 
-        return search(query, await self.registry.list(), limit)
+        `filters` are `Filters`, or a mapping such as `{"tag": ["weather"], "can": ["streaming"]}`; the query may hold
+        them too: `provider:acme draws maps and supports streaming`. Without any, agents that are alive are found, and
+        of those that are not for everybody the ones for the mesh's tenant. Raises `ConfigError` for a filter that
+        there is not.
+        """
+        from agentmesh.catalog.filters import Filters, for_tenant, read_filters
+
+        wanted = filters if isinstance(filters, Filters) else read_filters(filters or {})
+        catalog = await self._open_catalog()
+        return await catalog.search(query, limit, filters=for_tenant(wanted, self.config.tenant or ""))
 
     async def run(
         self,
@@ -300,6 +324,32 @@ class Mesh:
             supervisor, {"goal": goal}, skill="run", session=session, kind="run", call_id=run, deadline=deadline
         )
 
+    async def _open_catalog(self) -> "Catalog":
+        """The mesh's catalog, which follows the registry from the first search on."""
+        client = self._open_client()
+        async with self._opening_catalog:
+            if self._catalog is None:
+                from agentmesh.catalog import Catalog
+                from agentmesh.catalog.cache import VectorCache
+
+                kept = None if self.config.broker.startswith("memory://") else cache_folder(self.config) / "vectors"
+                catalog = Catalog(client.registry, client.broker, self._embedder, VectorCache(kept), self._clock)
+                self._catalog = await self._closing.enter_async_context(catalog)
+                if self._own_embedder is None and (aclose := getattr(self._embedder, "aclose", None)):
+                    self._closing.push_async_callback(aclose)
+            return self._catalog
+
+    def _choose_embedder(self) -> Embedder | None:
+        from agentmesh.catalog import embedders
+
+        if self._own_embedder is not None:
+            return embedders.of(self._own_embedder)
+        return embedders.choose(self.config.embedder, base_url=self.config.base_url, api_key=self.config.api_key)
+
+    def _saw(self, topic: str, began: int, *, succeeded: bool) -> None:
+        if self._catalog is not None:
+            self._catalog.seen.add(topic, (self._clock.now() - began) / 1000, succeeded=succeeded)
+
     async def _is_alive(self, topic: str) -> bool:
         try:
             return (await self.registry.get(topic)).alive
@@ -318,14 +368,27 @@ class Mesh:
         if self._planner is None:
             model = self._get_model()
             if model:
+                from agentmesh.supervisor.exposure import Exposure
                 from agentmesh.supervisor.model import ModelPlanner
 
-                self._planner = ModelPlanner(model)
+                self._planner = ModelPlanner(model, exposure=Exposure(self._search_over))
             else:
                 from agentmesh.supervisor.rule import RulePlanner
 
-                self._planner = RulePlanner()
+                self._planner = RulePlanner(self._search_over, self._clock)
         return self._planner
+
+    def _search_over(self, agents: Sequence[Registration]) -> "Search":
+        """The search in the agents of a run: they stay the same, whoever comes and goes."""
+        index: Index | None = None
+
+        async def search(query: str, limit: int) -> "Sequence[Hit]":
+            nonlocal index
+            if index is None:
+                index = (await self._open_catalog()).over(agents)
+            return await index.search(query, limit)
+
+        return search
 
     async def _heartbeat(self) -> None:
         while True:

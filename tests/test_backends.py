@@ -55,11 +55,6 @@ async def test_direct_without_cards_says_where_to_list_them() -> None:
         await entered(f"memory://{new_token()}", registry="direct:")
 
 
-async def test_an_embedder_of_one_s_own_is_not_there_yet() -> None:
-    with pytest.raises(ConfigError, match="embedder"):
-        await entered(f"memory://{new_token()}", embedder="bge")
-
-
 def test_what_registries_told_is_kept_by_their_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     places = [

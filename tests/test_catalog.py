@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from planner_cards import CALCULATOR, TEAM, TRANSLATOR, TRAVEL, WEATHER, agent, takes
 
 from agentmesh.card import AgentCard, AgentSkill
-from agentmesh.catalog import Hit, LexicalCatalog, search
+from agentmesh.catalog import LexicalCatalog, search
 from agentmesh.contracts import Registration
 
 
@@ -39,8 +39,16 @@ def test_the_skill_that_covers_most_of_the_words_comes_first(query: str, best: R
 
 def test_a_hit_tells_topic_skill_score_and_card() -> None:
     hit = search("天气", TEAM, limit=1)[0]
-    assert hit == Hit("WeatherAgentTask", "forecast", hit.score, WEATHER.card, alive=True, load=0)
+    assert (hit.topic, hit.skill, hit.card, hit.alive, hit.load) == (
+        "WeatherAgentTask",
+        "forecast",
+        WEATHER.card,
+        True,
+        0,
+    )
+    assert hit.version == "1.0.0"
     assert 0 < hit.score <= 1
+    assert hit.why.matched == ("天气",)
 
 
 @pytest.mark.parametrize("query", ["", " ", "的", "？！", "😀", "the of a", "\ud800", "\x00"])

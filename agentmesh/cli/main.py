@@ -17,6 +17,7 @@ from agentmesh.cli import (
     check,
     dlq,
     doctor,
+    evaluate,
     host,
     new,
     run,
@@ -85,6 +86,7 @@ for module in (run, chat, up, call, attach, answer, new, agents, stats, trace, c
     module.register(app)
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(tenant.app, name="tenant", rich_help_panel="Operate")
+app.add_typer(evaluate.app, name="eval", rich_help_panel="Look and check")
 app.add_typer(bench.app, name="bench", rich_help_panel="Look and check")
 
 

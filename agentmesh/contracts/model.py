@@ -1,19 +1,25 @@
 """Language models, planners and embedders."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from agentmesh.contracts.registry import Registration
 
+if TYPE_CHECKING:
+    from numpy import float32
+    from numpy.typing import NDArray
+
 
 class Function(msgspec.Struct, frozen=True):
-    """A function that a language model may call. `name` fits OpenAI's pattern; `parameters` is a JSON Schema object."""
+    """A function that a language model may call. `name` fits OpenAI's pattern; `parameters` is a JSON Schema object, to
+    which an endpoint that can do so holds the model if it is `strict`."""
 
     name: str
     description: str
     parameters: dict[str, Any]
+    strict: bool = False
 
 
 class FunctionCall(msgspec.Struct, frozen=True):
@@ -67,14 +73,17 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The next step of a run: calls to make now, or else the answer. With neither, the planner is to be asked again.
+    """The next step of a run: calls to make now, or else the answer, or else a question to whoever gave the goal. With
+    none of them, the planner is to be asked again.
 
-    `note` is plain JSON data that the planner finds in the rounds it is given later.
+    The outcome of a question has the type `answered`, and its value is what was said. `note` is plain JSON data that
+    the planner finds in the rounds it is given later.
     """
 
     calls: tuple[PlannedCall, ...] = ()
     answer: str = ""
     note: Any = None
+    question: str = ""
 
 
 class Planner(Protocol):
@@ -104,9 +113,9 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """Names model and version: vectors of another name are not comparable."""
+        """Names model and dimensions: vectors of another name are not comparable, nor kept together."""
         ...
 
-    async def embed(self, texts: Iterable[str]) -> Sequence[Sequence[float]]:
-        """One unit vector a text, all of one length."""
+    async def embed(self, texts: Sequence[str]) -> "NDArray[float32]":
+        """A matrix of float32 with one row a text. The rows need not have length 1. Raises `ModelUnavailable`."""
         ...

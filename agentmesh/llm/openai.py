@@ -104,7 +104,8 @@ class OpenAIChat:
             body["tools"] = [
                 {
                     "type": "function",
-                    "function": {"name": f.name, "description": f.description, "parameters": f.parameters},
+                    "function": {"name": f.name, "description": f.description, "parameters": f.parameters}
+                    | ({"strict": True} if f.strict else {}),
                 }
                 for f in functions
             ]

@@ -1,9 +1,10 @@
 """Supervisors: agents that reach a goal by calling other agents.
 
 agent.py      Supervisor: the loop, journaled step by step
-functions.py  skills as functions of a language model
-model.py      ModelPlanner: a language model decides
-rule.py       RulePlanner: no model, a plan by retrieval and data flow
+model.py      ModelPlanner: a language model decides; exposure.py which functions it gets, functions.py, strict.py and
+              tokens.py how they look and what they cost
+rule.py       RulePlanner: no model; plan.py a plan by clauses (clauses.py), retrieval (retrieval.py) and data flow
+              (chain.py), arguments.py what a text (said.py, dates.py, numbers.py, places.py) gives to parameters
 """
 
 from agentmesh.supervisor.agent import Budget, Supervisor

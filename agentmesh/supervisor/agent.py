@@ -63,9 +63,11 @@ class Supervisor(Agent):
                 if decision.answer:
                     return decision.answer
                 outcomes: Sequence[Outcome] = ()
+                self._check_budget(rounds, decision)
                 if decision.calls:
-                    self._check_budget(rounds, decision)
                     outcomes = await self._carry_out(decision.calls, rounds, agents, ctx)
+                elif decision.question:
+                    outcomes = [await _ask(decision.question, len(rounds) + 1, ctx)]
             rounds.append((decision, outcomes))
 
     async def _decide(
@@ -142,11 +144,13 @@ async def _agents(ctx: Context) -> list[Registration]:
     async def find() -> list[list[str]]:
         return [[each.topic, each.version] for each in await ctx.client.registry.list() if PLANS not in _tags(each)]
 
+    wanted = await ctx.once("agents", find)
+    listed = {(each.topic, each.version): each for each in await ctx.client.registry.list(alive=False)}
     found = []
-    for topic, version in await ctx.once("agents", find):
-        try:
-            found.append(await ctx.client.registry.get(topic, version))
-        except MeshError:
+    for topic, version in wanted:
+        if (topic, version) in listed:
+            found.append(listed[topic, version])
+        else:
             ctx.log.warning("an agent of this run is gone", agent=topic, version=version)
     return found
 
@@ -174,6 +178,12 @@ async def _make(call: PlannedCall, ctx: Context) -> Outcome:
         outcome = Outcome(call, "failed", str(error))
     await ctx.journal("call_finished", {"call": described["call"], "type": outcome.type}, id=f"finished-{call.id}")
     return outcome
+
+
+async def _ask(question: str, number: int, ctx: Context) -> Outcome:
+    """Put the question of a decision to whoever made the call."""
+    text = await ctx.ask(question, key=f"question-{number}")
+    return Outcome(PlannedCall(f"{number}.0", "", "", question), "answered", text)
 
 
 async def _refused(call: PlannedCall, ctx: Context) -> Outcome | None:

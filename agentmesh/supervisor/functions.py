@@ -1,15 +1,16 @@
 """Skills as functions of a language model, and back."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agentmesh.catalog import LexicalCatalog
-from agentmesh.catalog.lexical import preferred
+from agentmesh.catalog.versions import preferred
 from agentmesh.contracts import Function, Registration
 from agentmesh.ids import digest
+from agentmesh.supervisor.references import resolved
+from agentmesh.supervisor.strict import small, strict, without_nulls
 
 if TYPE_CHECKING:
     from agentmesh.card import AgentCard
@@ -18,6 +19,8 @@ MOST_FUNCTIONS = 128
 LONGEST_NAME = 64
 LONGEST_DESCRIPTION = 1024
 """OpenAI's limits."""
+LONGEST_PARAMETERS = 16_000
+"""Characters of a function's parameters: about 4,500 tokens in each request."""
 
 WHOLE_INPUT = "input"
 """The parameter that holds the whole input of a skill that takes something else than a JSON object."""
@@ -27,34 +30,32 @@ _PLAIN = re.compile(r"[a-zA-Z0-9_]+\Z")
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """A skill as a function. `wrapped`: the input is the parameter `input`, not the object of all parameters."""
+    """A skill as a function. `parameters` are what arguments are held against: the function's own, which a strict
+    function says in other words. `wrapped`: the input is the parameter `input`, not the object of all parameters."""
 
     topic: str
     skill: str
     function: Function
+    parameters: dict[str, Any]
     wrapped: bool = False
+
+    def arguments(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What a model gave, as `parameters` want it."""
+        if not self.function.strict:
+            return given
+        kept: dict[str, Any] = without_nulls(given, self.parameters, self.parameters)
+        return kept
 
     def input(self, arguments: Mapping[str, Any]) -> Any:
         """What the skill gets for these arguments."""
         return arguments.get(WHOLE_INPUT) if self.wrapped else dict(arguments)
 
 
-def offers(goal: str, agents: Iterable[Registration], most: int = MOST_FUNCTIONS) -> dict[str, Offer]:
-    """The functions for a goal, by name and in the order of names; if there are too many, those that fit it best."""
+def offers(agents: Iterable[Registration], *, is_strict: bool = False) -> dict[str, Offer]:
+    """Every skill of these agents as a function, by name and in the order of names."""
     skills = {(one.topic, skill.id): one.card for one in preferred(agents) for skill in one.card.skills}
-    if len(skills) > most:
-        hits = LexicalCatalog(agents).search(goal, most)
-        fitting = dict.fromkeys((hit.topic, hit.skill) for hit in hits)
-        kept = list(dict.fromkeys([*fitting, *sorted(skills)]))[:most]
-    else:
-        kept = list(skills)
-    made = {one.function.name: one for one in (_offer(*each, skills[each]) for each in kept)}
-    return {name: made[name] for name in sorted(made)}
-
-
-def functions(offered: Mapping[str, Offer]) -> Sequence[Function]:
-    """What the model is given."""
-    return [offer.function for offer in offered.values()]
+    made = [offer(*key, card, is_strict=is_strict) for key, card in skills.items()]
+    return {one.function.name: one for one in sorted(made, key=lambda one: one.function.name)}
 
 
 def function_name(topic: str, skill: str) -> str:
@@ -69,7 +70,8 @@ def function_name(topic: str, skill: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]+", "_", name)[: LONGEST_NAME - len(end)] + end
 
 
-def _offer(topic: str, skill_id: str, card: "AgentCard") -> Offer:
+def offer(topic: str, skill_id: str, card: "AgentCard", *, is_strict: bool = False) -> Offer:
+    """A skill as a function: strict if that is wanted and its schema can be said so, and never too long."""
     skill = next(skill for skill in card.skills if skill.id == skill_id)
     said = [
         f"{card.name}: {card.description}",
@@ -78,7 +80,10 @@ def _offer(topic: str, skill_id: str, card: "AgentCard") -> Offer:
     ]
     description = "\n".join(dict.fromkeys(text for text in said if text))[:LONGEST_DESCRIPTION]
     parameters, wrapped = parameters_of(card.schemas(skill_id)[0])
-    return Offer(topic, skill_id, Function(function_name(topic, skill_id), description, parameters), wrapped)
+    parameters = small(parameters, LONGEST_PARAMETERS)
+    shown = strict(parameters) if is_strict else None
+    function = Function(function_name(topic, skill_id), description, shown or parameters, strict=shown is not None)
+    return Offer(topic, skill_id, function, parameters, wrapped)
 
 
 def parameters_of(schema: Mapping[str, Any] | None) -> tuple[dict[str, Any], bool]:
@@ -106,17 +111,3 @@ def _is_odd(key: str, value: Any) -> bool:
         or (key in ("properties", "$defs", "definitions") and not isinstance(value, Mapping))
         or (key == "required" and not isinstance(value, list))
     )
-
-
-def resolved(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema that a local `$ref` (`#/$defs/Forecast`) stands for; anything else as it is, and no schema as `{}`."""
-    for _ in range(8):
-        reference = schema.get("$ref") if isinstance(schema, Mapping) else None
-        if not isinstance(reference, str) or not reference.startswith("#/"):
-            break
-        target: Any = root
-        for part in reference[2:].split("/"):
-            part = part.replace("~1", "/").replace("~0", "~")
-            target = target.get(part) if isinstance(target, Mapping) else None
-        schema = target
-    return schema if isinstance(schema, Mapping) else {}

@@ -11,7 +11,8 @@ from agentmesh.contracts import ChatModel, Decision, FunctionCall, Outcome, Plan
 from agentmesh.errors import ModelUnavailable
 from agentmesh.schema import Checked
 from agentmesh.supervisor.arguments import checked
-from agentmesh.supervisor.functions import WHOLE_INPUT, Offer, function_name, functions, offers
+from agentmesh.supervisor.exposure import FIND, Exposure, Offered
+from agentmesh.supervisor.functions import WHOLE_INPUT, Offer, function_name
 
 SYSTEM = """\
 You are the supervisor of a team of agents. Reach the user's goal by calling the functions: each is a skill of an agent.
@@ -33,7 +34,8 @@ class Exchange(msgspec.Struct, frozen=True):
     """One reply of the model and what was made of its calls: what a decision notes, so that the transcript can be
     written again word by word.
 
-    `planned`: id of a call → id of the planned call. `errors`: id of a call → why it was not made.
+    `planned`: id of a call → id of the planned call. `errors`: id of a call → why it was not made. `found`: id of a
+    call of `find_agents` → what it was told.
     """
 
     text: str = ""
@@ -42,10 +44,11 @@ class Exchange(msgspec.Struct, frozen=True):
     errors: dict[str, str] = {}
     input_tokens: int = 0
     output_tokens: int = 0
+    found: dict[str, str] = {}
 
 
 class ModelPlanner:
-    """`Planner` that asks a language model, whose functions are the agents' skills.
+    """`Planner` that asks a language model, whose functions are the agents' skills, as far as `exposure` shows them.
 
     Calls of functions that do not exist, or with arguments that do not match, are answered with the mistake. A reply in
     which nothing can be done, or that is empty, is a decision to ask again; after `tries` of those in a row, or two
@@ -53,9 +56,16 @@ class ModelPlanner:
     """
 
     def __init__(
-        self, chat: ChatModel, *, system: str = SYSTEM, tries: int = MOST_TRIES, longest_result: int = LONGEST_RESULT
+        self,
+        chat: ChatModel,
+        *,
+        exposure: Exposure | None = None,
+        system: str = SYSTEM,
+        tries: int = MOST_TRIES,
+        longest_result: int = LONGEST_RESULT,
     ) -> None:
         self._chat = chat
+        self._exposure = exposure or Exposure()
         self._system = system
         self._tries = tries
         self._longest_result = longest_result
@@ -72,11 +82,33 @@ class ModelPlanner:
     ) -> Decision:
         """The model's next step; its `note` is what `transcript` needs. Raises `ModelUnavailable`."""
         self._give_up_after(_failures(rounds))
-        offered = offers(goal, agents)
+        said = _noted(rounds[-1][0]).text if rounds else ""
+        offered = await self._exposure.offered(goal, agents, rounds, said)
         messages = self.transcript(goal, rounds, history)
-        reply = await self._chat.complete(messages, functions(offered), key=key, on_text=on_text)
-        exchange, calls = _sorted_out(reply, offered, round_number=len(rounds) + 1)
-        return Decision(calls, "" if reply.calls else reply.text.strip(), {"said": msgspec.to_builtins(exchange)})
+        reply = await self._chat.complete(messages, offered.functions(), key=key, on_text=on_text)
+        told, keys = await self._find(reply, agents, offered)
+        exchange, calls = _sorted_out(reply, offered.offers, told, round_number=len(rounds) + 1)
+        note: dict[str, Any] = {"said": msgspec.to_builtins(exchange)}
+        if offered.short:
+            note |= {"offered": offered.new, "found": keys}
+        return Decision(calls, "" if reply.calls else reply.text.strip(), note)
+
+    async def _find(
+        self, reply: Reply, agents: Sequence[Registration], offered: Offered
+    ) -> tuple[dict[str, str], list[tuple[str, str]]]:
+        """What the model's calls of `find_agents` are told, by their ids, and the skills that they add."""
+        told: dict[str, str] = {}
+        keys: list[tuple[str, str]] = []
+        for call in reply.calls if offered.short else ():
+            if call.name == FIND.name:
+                arguments, wrong = _parsed(call.arguments, FIND.name)
+                query = arguments.get("query")
+                if wrong or not isinstance(query, str):
+                    told[call.id] = wrong or f"{FIND.name} needs a `query`."
+                    continue
+                found, told[call.id] = await self._exposure.find(query, agents, offered, keys)
+                keys += found
+        return told, keys
 
     def _give_up_after(self, failures: Sequence[Exchange]) -> None:
         """Raise if the model had its chances: `failures` are its last replies in which nothing could be done."""
@@ -124,17 +156,23 @@ class ModelPlanner:
         outcome = ended.get(exchange.planned.get(call.id, ""))
         if call.id in exchange.errors:
             content = f"Error: {exchange.errors[call.id]}"
+        elif call.id in exchange.found:
+            content = self._tagged("completed", exchange.found[call.id])
         elif outcome is None:
             content = NOT_THERE
         else:
-            # "</" is written "<\/", which is the same in JSON, so that no result can end its tag.
-            value = json.dumps(outcome.value, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-            content = f'<result outcome="{outcome.type}">\n{_cut(value, self._longest_result)}\n</result>'
+            value = json.dumps(outcome.value, ensure_ascii=False, separators=(",", ":"))
+            content = self._tagged(outcome.type, value)
         return {"role": "tool", "tool_call_id": call.id, "content": content}
+
+    def _tagged(self, outcome: str, value: str) -> str:
+        """JSON that comes from agents: "</" is written "<\\/", which is the same, so that no result can end its tag."""
+        shown = _cut(value.replace("</", "<\\/"), self._longest_result)
+        return f'<result outcome="{outcome}">\n{shown}\n</result>'
 
 
 def _sorted_out(
-    reply: Reply, offered: Mapping[str, Offer], round_number: int
+    reply: Reply, offered: Mapping[str, Offer], found: Mapping[str, str], round_number: int
 ) -> tuple[Exchange, tuple[PlannedCall, ...]]:
     """The calls of a reply that can be made, and what is wrong with the others."""
     calls: list[PlannedCall] = []
@@ -142,8 +180,11 @@ def _sorted_out(
     planned: dict[str, str] = {}
     errors: dict[str, str] = {}
     used = {call.name for call in reply.calls} & offered.keys()
-    checks = {name: checked(offered[name].function.parameters) for name in used}
+    checks = {name: checked(offered[name].parameters) for name in used}
     for call in reply.calls:
+        if call.id in found:
+            named.append(call)
+            continue
         offer = offered.get(call.name)
         if offer is None:
             errors[call.id] = f"There is no function {call.name[:64]!r}. {_known(offered)}"
@@ -156,21 +197,29 @@ def _sorted_out(
             continue
         planned[call.id] = f"{round_number}.{len(calls)}"
         calls.append(PlannedCall(planned[call.id], offer.topic, offer.skill, offer.input(arguments)))
-    exchange = Exchange(reply.text, named, planned, errors, reply.input_tokens, reply.output_tokens)
+    exchange = Exchange(reply.text, named, planned, errors, reply.input_tokens, reply.output_tokens, dict(found))
     return exchange, tuple(calls)
 
 
 def _arguments(written: str, offer: Offer, check: Checked | None) -> tuple[dict[str, Any], str]:
     """The arguments that a model wrote, and what is wrong with them."""
+    arguments, wrong = _parsed(written, offer.function.name)
+    if wrong:
+        return {}, wrong
+    arguments = offer.arguments(arguments)
+    misfits = check.misfits(arguments) if check is not None else []
+    mistakes = "; ".join(str(misfit) for misfit in misfits[:MOST_MISTAKES])
+    return arguments, mistakes and f"The arguments of {offer.function.name} do not match its parameters: {mistakes}."
+
+
+def _parsed(written: str, name: str) -> tuple[dict[str, Any], str]:
     try:
         arguments = msgspec.json.decode(written.strip() or "{}")
     except (msgspec.DecodeError, RecursionError) as error:
-        return {}, f"The arguments of {offer.function.name} are not JSON: {error}."
+        return {}, f"The arguments of {name} are not JSON: {error}."
     if not isinstance(arguments, dict):
-        return {}, f"The arguments of {offer.function.name} must be a JSON object."
-    misfits = check.misfits(arguments) if check is not None else []
-    wrong = "; ".join(str(misfit) for misfit in misfits[:MOST_MISTAKES])
-    return arguments, wrong and f"The arguments of {offer.function.name} do not match its parameters: {wrong}."
+        return {}, f"The arguments of {name} must be a JSON object."
+    return arguments, ""
 
 
 def _known(offered: Mapping[str, Offer]) -> str:
@@ -208,8 +257,9 @@ def _noted(decision: Decision) -> Exchange:
 
 def _failures(rounds: Sequence[tuple[Decision, Sequence[Outcome]]]) -> list[Exchange]:
     """The replies at the end of the rounds in which nothing could be done, in order."""
-    last = takewhile(lambda round_: not round_[0].calls and not round_[0].answer, reversed(rounds))
-    return [_noted(decision) for decision, _ in last][::-1]
+    noted = ((decision, _noted(decision)) for decision, _ in reversed(rounds))
+    last = takewhile(lambda each: not (each[0].calls or each[0].answer or each[0].question or each[1].found), noted)
+    return [exchange for _, exchange in last][::-1]
 
 
 def _cut(text: str, longest: int) -> str:

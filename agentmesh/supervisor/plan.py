@@ -1,43 +1,58 @@
-"""A plan without a model: which skills a goal needs, by their words, and in which order, by their schemas."""
+"""A plan without a model: which skills a goal needs, by its clauses, and in which order, by their schemas."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from agentmesh.catalog import Hit, LexicalCatalog
-from agentmesh.catalog.lexical import preferred
+from agentmesh.catalog.versions import preferred
 from agentmesh.contracts import Registration
-from agentmesh.supervisor.arguments import fill, text_parameters, types
-from agentmesh.supervisor.clauses import clauses, trimmed, wanted
-from agentmesh.supervisor.functions import WHOLE_INPUT, parameters_of, resolved
+from agentmesh.supervisor.arguments import only, text_parameters
+from agentmesh.supervisor.chain import Chain, Draft, Link
+from agentmesh.supervisor.clauses import clauses, is_a_wish, refers_back, trimmed, wanted
+from agentmesh.supervisor.functions import WHOLE_INPUT
+from agentmesh.supervisor.retrieval import Fit, Key, Search, fits
 
-FITS = 0.1
-"""The share of a text's words that a skill must cover to be thought of."""
-AS_GOOD = 0.6
-"""Scores this close do not tell skills apart: “in Hangzhou” fits whoever has Hangzhou in an example."""
+AS_GOOD = 0.8
+"""Scores this close do not tell skills apart: if the first cannot be called, the next one may do."""
+ALIKE = 0.9
+"""Scores this close say that both are meant."""
 MOST_RANKED = 1000
-MOST_GIVERS = 4
-DEEPEST = 6
 
-Key = tuple[str, str]
-"""A topic and a skill."""
+
+class Need(msgspec.Struct, frozen=True):
+    """An argument that an earlier step gives: its number, and the property of its result."""
+
+    step: int
+    property: str
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A call to make. `needs`: parameter → the number of the earlier step whose result has a property of that name."""
+    """A call to make. `needs`: parameter → what gives it."""
 
     topic: str
     skill: str
     title: str
     input: dict[str, Any]
-    needs: dict[str, int] = {}
+    needs: dict[str, Need] = {}
     wrapped: bool = False
 
     def input_with(self, given: Mapping[str, Any]) -> Any:
         """The input, once what it needs is there."""
         whole = self.input | dict(given)
         return whole.get(WHOLE_INPUT) if self.wrapped else whole
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A parameter that a person has to tell: its schema, the steps that take it, and the text that did not say it."""
+
+    name: str
+    schema: dict[str, Any]
+    steps: list[int]
+    title: str
+    text: str
+    tries: int = 0
 
 
 class Unfit(msgspec.Struct, frozen=True):
@@ -49,67 +64,134 @@ class Unfit(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Steps, each after those it needs."""
+    """Steps, each after those it needs, and what has to be asked before they are taken."""
 
     steps: list[Step] = []
     unfit: list[Unfit] = []
+    questions: list[Question] = []
 
 
-def make_plan(goal: str, agents: Iterable[Registration]) -> Plan:
-    """The plan for a goal; the same for the same goal and agents.
+class Wish(msgspec.Struct, frozen=True):
+    """One thing that a goal asks for: the skills that may do it, best first, and the words for it."""
 
-    Each clause goes to the skill that covers most of its words. A skill whose required parameter is a property of
-    another's output comes after that one; both then get the whole goal, since they work on one matter. A skill of which
-    a required parameter stays empty is not used.
+    candidates: list[Fit]
+    text: str
+
+
+async def make_plan(goal: str, agents: Iterable[Registration], search: Search, now: datetime) -> Plan:
+    """The plan for a goal; the same for the same goal, agents and day.
+
+    Each clause goes to the skill that fits it best. A skill whose required parameter another's result has comes after
+    that one; both then get the whole goal, since they work on one matter. What stays empty is asked for, if a person
+    can tell; else the skill is not used.
     """
-    alive = preferred(agents)
-    catalog = LexicalCatalog(alive)
-    chain = _Chain(alive, {(hit.topic, hit.skill): hit.score for hit in catalog.search(wanted(goal), MOST_RANKED)})
-    chosen: dict[Key, tuple[Step, dict[str, Key]]] = {}
-    for candidates, text in _wishes(goal, catalog, chain.rank):
-        for candidate in candidates:
-            made = chain.steps(candidate, text)
+    chain = Chain(preferred(agents), goal, now)
+    words = wanted(goal)
+    if words:
+        chain.rank = {(hit.topic, hit.skill): hit.score for hit in await search(words, MOST_RANKED)}
+    chosen: dict[Key, Draft] = {}
+    wishes = await _wishes(goal, search, chain)
+    before: list[Key] = []
+    for wish in wishes:
+        made = _first(chain, wish, goal.strip())
+        if made is None:
+            continue
+        key = next(reversed(made))
+        chosen |= {each: draft for each, draft in made.items() if each not in chosen or len(made) > 1}
+        chosen[key] = _linked(chain, key, wish.text, before, chosen)
+        before.append(key)
+    unfit = [Unfit(key[0], chain.skill(key).title, missing) for key, missing in chain.unfit.items()]
+    return _numbered(chosen, [] if chosen else unfit)
+
+
+def _first(chain: Chain, wish: Wish, goal: str) -> dict[Key, Draft] | None:
+    """The calls for a wish by the first candidate that can be called: one that is sure if need be after a question, or
+    after others that give what it takes."""
+    for ask in (False, True):
+        for fit in wish.candidates:
+            made = chain.drafts(fit.key, wish.text, ask=ask) if fit.sure or not ask else None
             if made is not None and len(made) > 1:
-                made = chain.steps(candidate, goal.strip()) or made
+                made = (chain.drafts(fit.key, goal, ask=ask) or made) if fit.sure else None
             if made is not None:
-                chosen |= {key: step for key, step in made.items() if key not in chosen or len(made) > 1}
-                break
-    return Plan(_numbered(chosen), list(chain.unfit.values()))
+                return _with_both(chain, wish, fit, goal) or made
+    return None
 
 
-def _numbered(chosen: Mapping[Key, tuple[Step, dict[str, Key]]]) -> list[Step]:
-    """The steps in an order in which each comes after those it needs."""
+def _with_both(chain: Chain, wish: Wish, chosen: Fit, goal: str) -> dict[Key, Draft] | None:
+    """The calls of a candidate that fits as well as the chosen one and needs its result: they do what both do. Skills
+    of one agent are alternatives: to find a hotel is not to book it."""
+    for fit in wish.candidates:
+        if fit.key[0] != chosen.key[0] and fit.score >= chosen.score * ALIKE:
+            made = chain.drafts(fit.key, goal, ask=False)
+            if made is not None and chosen.key in made:
+                return made
+    return None
+
+
+def _linked(chain: Chain, key: Key, text: str, before: Sequence[Key], chosen: Mapping[Key, Draft]) -> Draft:
+    """The call with what earlier wishes give it: the words of the last one, if it is about them, lists and objects.
+
+    Only calls that do not come after it themselves can give it anything."""
+    draft = chosen[key]
+    links = dict(draft.links)
+    earlier = [each for each in before if each != key and not _needs(each, key, chosen)]
+    texts = text_parameters(draft.skill.parameters)
+    last = chain.skill(earlier[-1]) if earlier else None
+    if last and len(texts) == 1 and refers_back(text, last.gives(), draft.skill.said):
+        worded = last.gives_words()
+        if worded:
+            links[next(iter(texts))] = Link(earlier[-1], worded)
+    links = chain.optional_links(draft, earlier) | links
+    values = {name: value for name, value in draft.values.items() if name not in links}
+    return msgspec.structs.replace(draft, values=values, links=links)
+
+
+def _needs(key: Key, other: Key, chosen: Mapping[Key, Draft]) -> bool:
+    """Whether the call of `key` comes after that of `other`."""
+    return any(link.giver == other or _needs(link.giver, other, chosen) for link in chosen[key].links.values())
+
+
+def _numbered(chosen: Mapping[Key, Draft], unfit: list[Unfit]) -> Plan:
+    """The plan, in an order in which each step comes after those it needs."""
     order: list[Key] = []
 
     def put(key: Key) -> None:
         if key not in order:
-            for giver in chosen[key][1].values():
-                put(giver)
+            for link in chosen[key].links.values():
+                put(link.giver)
             order.append(key)
 
     for key in chosen:
         put(key)
-    steps = []
-    for key in order:
-        step, needs = chosen[key]
-        steps.append(msgspec.structs.replace(step, needs={name: order.index(giver) for name, giver in needs.items()}))
-    return steps
+    steps: list[Step] = []
+    questions: dict[str, Question] = {}
+    for number, key in enumerate(order):
+        draft = chosen[key]
+        skill = draft.skill
+        needs = {name: Need(order.index(link.giver), link.property) for name, link in draft.links.items()}
+        steps.append(Step(skill.topic, skill.skill, skill.title, draft.values, needs, skill.wrapped))
+        for name in draft.asks:
+            unasked = Question(name, only(name, skill.parameters), [], skill.title, draft.text)
+            asked = questions.get(name, unasked)
+            questions[name] = msgspec.structs.replace(asked, steps=[*asked.steps, number])
+    return Plan(steps, unfit, list(questions.values()))
 
 
-def _wishes(goal: str, catalog: LexicalCatalog, rank: Mapping[Key, float]) -> list[tuple[list[Key], str]]:
-    """Candidates and text, one for each thing the goal asks for.
+async def _wishes(goal: str, search: Search, chain: Chain) -> list[Wish]:
+    """What the goal asks for, in order.
 
-    A clause that fits nothing belongs to the one before it (the first ones: to the one after them); clauses that go to
-    one skill are one wish.
+    A clause that fits nothing, or says too little, belongs to the one before it (the first ones: to the one after
+    them); clauses that go to one skill are one wish.
     """
     texts: dict[Key, str] = {}
-    candidates: dict[Key, list[Key]] = {}
+    candidates: dict[Key, list[Fit]] = {}
     current: Key | None = None
     waiting = ""
-    for clause in clauses(goal):
-        fitting = _fitting(catalog.search(wanted(clause), 8), rank)
+    pieces = clauses(goal)
+    for clause in pieces if len(pieces) > 1 else ():
+        fitting = await _fitting(clause, goal, search, chain) if is_a_wish(clause) else []
         if fitting:
-            current = fitting[0]
+            current = fitting[0].key
             candidates.setdefault(current, fitting)
         if current is None:
             waiting += clause
@@ -117,74 +199,23 @@ def _wishes(goal: str, catalog: LexicalCatalog, rank: Mapping[Key, float]) -> li
             texts[current] = texts.get(current, "") + waiting + clause
             waiting = ""
     if not texts:
-        fitting = _fitting(catalog.search(wanted(goal), 8), rank)
-        return [(fitting, goal.strip())] if fitting else []
+        fitting = await _fitting(goal, goal, search, chain)
+        return [Wish(fitting, goal.strip())] if fitting else []
     if len(texts) == 1:
-        return [(fitting, goal.strip()) for fitting in candidates.values()]
-    return [(candidates[key], trimmed(text)) for key, text in texts.items()]
+        return [Wish(fitting, goal.strip()) for fitting in candidates.values()]
+    return [Wish(candidates[key], trimmed(text)) for key, text in texts.items()]
 
 
-def _fitting(hits: Sequence[Hit], rank: Mapping[Key, float]) -> list[Key]:
-    """Those that fit about equally well, the one first that fits the whole goal best; none if none fits."""
-    if not hits or hits[0].score < FITS:
-        return []
-    near = [(hit.topic, hit.skill) for hit in hits if hit.score >= hits[0].score * AS_GOOD]
-    return sorted(near, key=lambda key: -rank.get(key, 0.0))
+async def _fitting(text: str, goal: str, search: Search, chain: Chain) -> list[Fit]:
+    """The skills that fit a text about equally well, best first; none if none fits.
 
+    Its arguments do not count, except in a goal of which nothing else is left that fits: “Will it snow in Oslo?”.
+    """
 
-class _Skill(msgspec.Struct, frozen=True):
-    topic: str
-    skill: str
-    title: str
-    parameters: dict[str, Any]
-    wrapped: bool
-    output: dict[str, Any]
+    def evidence(key: Key) -> float:
+        return chain.filled(key, trimmed(text)).evidence
 
-
-class _Chain:
-    """Skills in the order that their schemas ask for. `unfit` collects those that could not be used."""
-
-    def __init__(self, alive: Iterable[Registration], rank: Mapping[Key, float]) -> None:
-        self.rank = rank
-        self.unfit: dict[Key, Unfit] = {}
-        self._skills: dict[Key, _Skill] = {}
-        for one in alive:
-            for skill in one.card.skills:
-                takes, gives = one.card.schemas(skill.id)
-                parameters, wrapped = parameters_of(takes)
-                known = _Skill(one.topic, skill.id, one.card.name or one.topic, parameters, wrapped, gives or {})
-                self._skills[one.topic, skill.id] = known
-
-    def steps(self, key: Key, text: str, path: tuple[Key, ...] = ()) -> dict[Key, tuple[Step, dict[str, Key]]] | None:
-        """The step for this skill after those it needs; `None` if a required parameter stays empty."""
-        skill = self._skills[key]
-        values, missing = fill(skill.parameters, text)
-        made: dict[Key, tuple[Step, dict[str, Key]]] = {}
-        needs: dict[str, Key] = {}
-        for name in missing:
-            for giver in self._givers(skill, name) if len(path) < DEEPEST else ():
-                before = None if giver == key or giver in path else self.steps(giver, text, (*path, key))
-                if before is not None:
-                    made |= before
-                    needs[name] = giver
-                    break
-        empty = [name for name in missing if name not in needs]
-        if empty:
-            self.unfit.setdefault(key, Unfit(skill.topic, skill.title, empty))
-            return None
-        made[key] = (Step(skill.topic, skill.skill, skill.title, values, wrapped=skill.wrapped), needs)
-        return made
-
-    def _givers(self, skill: _Skill, name: str) -> list[Key]:
-        """The skills whose output has what parameter `name` of `skill` takes, those that fit the goal best first."""
-        if name in text_parameters(skill.parameters) or skill.wrapped:
-            return []
-        taken = types(skill.parameters["properties"].get(name, {}), skill.parameters)
-        givers = []
-        for key, other in self._skills.items():
-            properties = resolved(other.output, other.output).get("properties")
-            if isinstance(properties, Mapping) and name in properties:
-                given = types(properties[name], other.output)
-                if not taken or not given or taken & given:
-                    givers.append(key)
-        return sorted(givers, key=lambda key: (-self.rank.get(key, 0.0), key))[:MOST_GIVERS]
+    found = await fits(search, wanted(text), evidence)
+    if not found and text == goal:
+        found = await fits(search, goal, evidence)
+    return [fit for fit in found if fit.score >= found[0].score * AS_GOOD]

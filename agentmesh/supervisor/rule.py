@@ -1,160 +1,164 @@
 """Planning without a language model."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from agentmesh.catalog.lexical import preferred
+from agentmesh.clock import Clock, SystemClock
 from agentmesh.contracts import Decision, Outcome, PlannedCall, Registration
+from agentmesh.supervisor.arguments import checked, fill
 from agentmesh.supervisor.clauses import is_chinese
-from agentmesh.supervisor.plan import Plan, Step, make_plan
+from agentmesh.supervisor.dates import days_in
+from agentmesh.supervisor.plan import Plan, Question, Step, Unfit, make_plan
+from agentmesh.supervisor.references import not_null
+from agentmesh.supervisor.retrieval import Kept, Over, by_words
+from agentmesh.supervisor.wording import CHINESE, ENGLISH, nothing_fits, question_text, results
 
-TEXTS = ("text", "answer", "summary", "markdown")
-"""Properties of a result that say it in words."""
-MOST_LISTED = 20
+MOST_TRIES = 2
+"""How often one thing is asked."""
 
-CHINESE = {
-    "no model": "（没有配置语言模型，这个计划由规则生成。要启用模型，请设置 OPENAI_API_KEY 和 AGENTMESH_MODEL。）",
-    "nothing fits": "没有找到能完成这个目标的智能体。",
-    "unfit": "{title}（{topic}）看起来合适，但缺少它需要的 {missing}，也没有智能体能提供。",
-    "alive": "目前在线的智能体：",
-    "nobody": "目前没有智能体在线。",
-    "failed": "{title}（{topic}）没有完成（{type}）：{value}",
-    "skipped": "{title}（{topic}）没有调用：它需要 {giver} 的结果中的 {missing}。",
-    "empty": "{title} 没有返回内容。",
-    "heading": "{title}：\n{text}",
-}
-ENGLISH = {
-    "no model": "(No language model is configured: this plan was made by rule. To use one, set OPENAI_API_KEY and "
-    "AGENTMESH_MODEL.)",
-    "nothing fits": "No agent was found that fits this goal.",
-    "unfit": "{title} ({topic}) seems to fit, but nothing gives {missing}, which it needs.",
-    "alive": "These agents are alive:",
-    "nobody": "No agent is alive.",
-    "failed": "{title} ({topic}) did not finish ({type}): {value}",
-    "skipped": "{title} ({topic}) was not called: it needs {missing} from the result of {giver}.",
-    "empty": "{title} returned nothing.",
-    "heading": "{title}:\n{text}",
-}
+Rounds = Sequence[tuple[Decision, Sequence[Outcome]]]
 
 
 class RulePlanner:
-    """`Planner` without a model: clauses to skills by their words, order by their schemas.
+    """`Planner` without a model: clauses to skills by retrieval, order by their schemas, arguments by their types.
 
-    Deterministic. The plan is made with the first decision and kept in its note, so that agents which come or go later
-    do not change it. One call a skill; all calls whose needs are met go in one round.
+    `over` makes the search in the agents of a run; by default, one by words. `clock` says what “tomorrow” is, in the
+    machine's time zone. The plan is made with the first decision and kept in the notes, so that agents which come or go
+    later do not change it. What it has to know from a person is asked before anything is called; then all calls whose
+    needs are met go in one round, one a skill.
     """
+
+    def __init__(self, over: Over = by_words, clock: Clock | None = None) -> None:
+        self._over = Kept(over)
+        self._clock = clock or SystemClock()
+        checked({})  # what it imports takes a while: here, where nobody waits for the loop
 
     async def decide(
         self,
         goal: str,
         agents: Sequence[Registration],
-        rounds: Sequence[tuple[Decision, Sequence[Outcome]]],
+        rounds: Rounds,
         *,
         history: Sequence[tuple[str, str]] = (),  # noqa: ARG002 - a goal stands for itself
         key: str = "",  # noqa: ARG002 - nobody is asked
         on_text: Callable[[str], Awaitable[None]] | None = None,
     ) -> Decision:
-        """The calls that can be made now, else the answer."""
+        """The next question, else the calls that can be made now, else the answer."""
         words = CHINESE if is_chinese(goal) else ENGLISH
-        plan = _recorded(rounds) or make_plan(goal, agents)
-        outcomes = {(one.call.topic, one.call.skill): one for _, ended in rounds for one in ended}
-        asked = {(call.topic, call.skill) for decision, _ in rounds for call in decision.calls}
-        ready: list[PlannedCall] = []
-        for step in plan.steps:
-            given = _given(plan, step, outcomes)
-            if given is not None and (step.topic, step.skill) not in asked:
-                number = f"{len(rounds) + 1}.{len(ready)}"
-                ready.append(PlannedCall(number, step.topic, step.skill, step.input_with(given)))
+        now = datetime.fromtimestamp(self._clock.now() / 1000, UTC).astimezone()
+        plan = _recorded(rounds)
+        if plan is None:
+            plan = await make_plan(goal, agents, self._over(agents), now)
+        said = _answered(rounds)
+        if said is not None and plan.questions:
+            plan = _told(plan, said, now)
         note = {"plan": msgspec.to_builtins(plan)}
-        if ready:
-            return Decision(calls=tuple(ready), note=note)
-        said = _results(plan, outcomes, words) if plan.steps else _nothing_fits(plan, agents, words)
-        answer = f"{said}\n\n{words['no model']}"
+        if plan.questions:
+            question = plan.questions[0]
+            return Decision(question=question_text(question, words, said if question.tries and said else ""), note=note)
+        outcomes = {(one.call.topic, one.call.skill): one for _, ended in rounds for one in ended}
+        calls = _ready(plan, outcomes, rounds)
+        if calls:
+            return Decision(calls=calls, note=note)
+        told = results(plan, outcomes, words) if plan.steps else nothing_fits(plan, agents, words)
+        answer = f"{told}\n\n{words['no model']}"
         if on_text is not None:
             await on_text(answer)
         return Decision(answer=answer, note=note)
 
 
-def _recorded(rounds: Sequence[tuple[Decision, Sequence[Outcome]]]) -> Plan | None:
-    """The plan in the note of the first decision, if that was one of ours."""
-    note = rounds[0][0].note if rounds else None
-    if not isinstance(note, Mapping) or "plan" not in note:
+def _recorded(rounds: Rounds) -> Plan | None:
+    """The plan in the note of the last decision that has one: those of a model have none."""
+    for decision, _ in reversed(rounds):
+        if isinstance(decision.note, Mapping) and "plan" in decision.note:
+            return msgspec.convert(decision.note["plan"], Plan)
+    return None
+
+
+def _answered(rounds: Rounds) -> str | None:
+    """What was said to the question of the last decision, if that was one."""
+    if not rounds or not rounds[-1][0].question:
         return None
-    return msgspec.convert(note["plan"], Plan)
+    return next((str(outcome.value) for outcome in rounds[-1][1]), "")
+
+
+def _told(plan: Plan, said: str, now: datetime) -> Plan:
+    """The plan with the answer to its first question: it is asked once more if the answer does not tell, and what needs
+    it is left out after that."""
+    question, *others = plan.questions
+    value = _value(question, said, now)
+    if value is not None:
+        steps = [
+            msgspec.structs.replace(step, input=step.input | {question.name: value}) if at in question.steps else step
+            for at, step in enumerate(plan.steps)
+        ]
+        return Plan(steps, plan.unfit, others)
+    if question.tries + 1 < MOST_TRIES:
+        return Plan(plan.steps, plan.unfit, [msgspec.structs.replace(question, tries=question.tries + 1), *others])
+    return _without(plan, question)
+
+
+def _value(question: Question, said: str, now: datetime) -> Any:
+    """What the answer gives for the parameter; a time alone is on the day that the goal named."""
+    texts = [said, f"{question.text}\n{said}"]
+    schema = not_null(question.schema["properties"][question.name], question.schema)
+    if schema.get("format") == "date-time" and not days_in(said, now.date()):
+        texts.reverse()
+    for text in texts:
+        found = fill(question.schema, text, now).values.get(question.name)
+        if found is not None:
+            return found
+    return None
+
+
+def _without(plan: Plan, question: Question) -> Plan:
+    """The plan without the steps that take what nobody told, and without those that need them."""
+    gone = set(question.steps)
+    for at, step in enumerate(plan.steps):
+        if any(need.step in gone for need in step.needs.values()):
+            gone.add(at)
+    kept = [at for at in range(len(plan.steps)) if at not in gone]
+    unfit = [Unfit(plan.steps[at].topic, plan.steps[at].title, [question.name]) for at in question.steps]
+    return Plan(
+        [_renumbered(plan.steps[at], kept) for at in kept],
+        [*plan.unfit, *unfit],
+        [
+            msgspec.structs.replace(each, steps=[kept.index(at) for at in each.steps if at in kept])
+            for each in plan.questions[1:]
+            if set(each.steps) & set(kept)
+        ],
+    )
+
+
+def _renumbered(step: Step, kept: Sequence[int]) -> Step:
+    needs = {name: msgspec.structs.replace(need, step=kept.index(need.step)) for name, need in step.needs.items()}
+    return msgspec.structs.replace(step, needs=needs)
+
+
+def _ready(plan: Plan, outcomes: Mapping[tuple[str, str], Outcome], rounds: Rounds) -> tuple[PlannedCall, ...]:
+    """The calls that were not made yet and whose needs are met."""
+    made = {(call.topic, call.skill) for decision, _ in rounds for call in decision.calls}
+    ready: list[PlannedCall] = []
+    for step in plan.steps:
+        given = _given(plan, step, outcomes)
+        if given is not None and (step.topic, step.skill) not in made:
+            number = f"{len(rounds) + 1}.{len(ready)}"
+            ready.append(PlannedCall(number, step.topic, step.skill, step.input_with(given)))
+    return tuple(ready)
 
 
 def _given(plan: Plan, step: Step, outcomes: Mapping[tuple[str, str], Outcome]) -> dict[str, Any] | None:
     """What the step needs, by parameter; `None` as long as something is not there."""
     given = {}
-    for name, number in step.needs.items():
-        outcome = outcomes.get((plan.steps[number].topic, plan.steps[number].skill))
+    for name, need in step.needs.items():
+        giver = plan.steps[need.step]
+        outcome = outcomes.get((giver.topic, giver.skill))
         if outcome is None or outcome.type != "completed" or not isinstance(outcome.value, Mapping):
             return None
-        if name not in outcome.value:
+        if need.property not in outcome.value:
             return None
-        given[name] = outcome.value[name]
+        given[name] = outcome.value[need.property]
     return given
-
-
-def _results(plan: Plan, outcomes: Mapping[tuple[str, str], Outcome], words: Mapping[str, str]) -> str:
-    """The last results that there are, then what went wrong."""
-    completed, wrong = [], []
-    used: set[int] = set()
-    for number, step in enumerate(plan.steps):
-        outcome = outcomes.get((step.topic, step.skill))
-        if outcome is None:
-            missing = [name for name, giver in step.needs.items() if not _has(plan.steps[giver], name, outcomes)]
-            givers = dict.fromkeys(plan.steps[step.needs[name]].title for name in missing)
-            told = {"giver": ", ".join(givers), "missing": _names(missing)}
-            wrong.append(words["skipped"].format(title=step.title, topic=step.topic, **told))
-        elif outcome.type != "completed":
-            told = {"type": outcome.type, "value": _text(outcome.value)}
-            wrong.append(words["failed"].format(title=step.title, topic=step.topic, **told))
-        else:
-            completed.append((number, step, outcome))
-            used.update(step.needs.values())
-    last = [(step, outcome) for number, step, outcome in completed if number not in used]
-    parts = [_text(outcome.value) or words["empty"].format(title=step.title) for step, outcome in last]
-    if len(last) > 1:
-        parts = [
-            words["heading"].format(title=step.title, text=text) for (step, _), text in zip(last, parts, strict=True)
-        ]
-    return "\n\n".join([*parts, *wrong])
-
-
-def _has(giver: Step, name: str, outcomes: Mapping[tuple[str, str], Outcome]) -> bool:
-    outcome = outcomes.get((giver.topic, giver.skill))
-    return outcome is not None and isinstance(outcome.value, Mapping) and name in outcome.value
-
-
-def _text(value: Any) -> str:
-    """A result in words, if it has any, else as JSON."""
-    if isinstance(value, Mapping):
-        said = (value.get(name) for name in TEXTS)
-        found = next((text for text in said if isinstance(text, str) and text.strip()), None)
-        value = found if found is not None else value
-    if isinstance(value, str):
-        return value.strip()
-    return "" if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _nothing_fits(plan: Plan, agents: Sequence[Registration], words: Mapping[str, str]) -> str:
-    lines = [words["nothing fits"]]
-    lines += [
-        words["unfit"].format(title=one.title, topic=one.topic, missing=_names(one.missing)) for one in plan.unfit
-    ]
-    alive = preferred(agents)
-    lines.append(words["alive" if alive else "nobody"])
-    for one in alive[:MOST_LISTED]:
-        description = " ".join(one.card.description.split())[:120]
-        lines.append(f"- {one.card.name or one.topic} ({one.topic}): {description}")
-    if len(alive) > MOST_LISTED:
-        lines.append("- …")
-    return "\n".join(lines)
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)

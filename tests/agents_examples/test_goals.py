@@ -52,7 +52,7 @@ ONLY_WEATHER, WITH_A_TRIP = [WEATHER], [WEATHER, TRAVEL]
         ("Weather in Hangzhou", ONLY_WEATHER, "No starting day was given"),
         ("周末去哪儿玩", WITH_A_TRIP, "没有认出你要去哪里"),
         ("火星明天的天气", ONLY_WEATHER, "没有认出是哪个城市"),
-        ("Weather in Atlantis tomorrow", ONLY_WEATHER, "did not recognise a city"),
+        ("Weather in Atlantis tomorrow", ONLY_WEATHER, "no climate data for “Atlantis”"),
         ("火星下周三到下周日自驾游方案", WITH_A_TRIP, "自驾 5 日提纲"),
         ("下周三到下周日北京周边自驾游方案", WITH_A_TRIP, "不编造景点"),
         ("杭州昨天的天气", ONLY_WEATHER, "已经过去了，请说今天或以后的日子"),

@@ -31,6 +31,15 @@ def test_agents_and_find_show_tables_and_json(shared: Project) -> None:
     assert "nothing fits" in shared.run("find", "xyzzy").err
 
 
+def test_agents_tell_what_they_cost_a_model_in_each_round(shared: Project) -> None:
+    lines = shared.run("agents", "--tokens").out.splitlines()
+    assert [line.split()[0] for line in lines] == ["OFFERED", "everything", "shortlist", "longest"]
+    told = json.loads(shared.run("agents", "--tokens", "--json").out)
+    assert (told["agents"], told["offered"], told["everything"]["functions"]) == (3, "everything", 6)
+    assert told["shortlist"]["functions"] == 7
+    assert 0 < told["everything"]["tokens"] < told["shortlist"]["tokens"]
+
+
 def test_a_new_agent_works_at_once(empty: Project) -> None:
     made = empty.run("new", "agent", "my-news")
     assert (made.code, made.out) == (0, "made agents/my_news/agent.yaml\nmade agents/my_news/agent.py\n")

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentmesh import Agent, BudgetExceeded, CallCancelled, Conflict, Mesh, RunFailed, TopicNotFound, skill
+from agentmesh.card import AgentCard, AgentSkill
+from agentmesh.contracts import Registration
 from agentmesh.ids import new_token
 from agentmesh.runtime.call import Call
 from agentmesh.supervisor import Budget, Supervisor
@@ -245,6 +248,57 @@ async def test_a_skill_that_wants_confirmation_waits_for_a_person(mesh: Mesh, an
             await run.answer(answer)
     assert len(agent.booked) == booked
     assert ("订好了" in await run.result()) == bool(booked)
+
+
+class TableAgent(Agent):
+    """Books a table at a restaurant: 订餐厅 订位."""
+
+    @skill(examples=["订一个餐厅的位子", "book a table"], tags=["restaurant", "餐厅"])
+    async def book(self, day: date, guests: int) -> dict[str, str]:
+        """Book a table at a restaurant. 预订餐厅"""
+        return {"text": f"{day} {guests}"}
+
+
+async def test_what_the_goal_does_not_tell_is_asked_for_and_remembered(url: str) -> None:
+    async with Mesh(url, embedder="none", drain=0) as mesh:
+        await mesh.serve(TableAgent())
+        run = await mesh.run("订一个餐厅的位子，四个人")
+        async for event in run.events():
+            if event.type == "input_required":
+                assert "`day`" in event.data["text"]
+                break
+    async with Mesh(url, embedder="none", drain=0) as mesh:
+        await mesh.serve(TableAgent(), Supervisor())
+        again = await mesh.attach(run.id)
+        await again.answer("2027年3月5日")
+        assert (await again.result()).startswith("2027-03-05 4")
+        types = [kind for kind, _ in await events_of(again)]
+        assert (types.count("input_required"), types.count("call_started")) == (1, 1)
+
+
+async def test_an_answer_that_tells_nothing_is_asked_for_once_more_and_then_left(mesh: Mesh) -> None:
+    await mesh.serve(TableAgent())
+    run = await mesh.run("book a table at a restaurant for 4 guests")
+    asked = []
+    async for event in run.events():
+        if event.type == "input_required":
+            asked.append(event.data["text"])
+            await run.answer("whenever")
+    assert len(asked) == 2
+    assert asked[1].startswith("“whenever” does not tell.")
+    assert "`day`" in await run.result()
+
+
+async def test_a_model_that_searches_for_ever_ends_within_the_budget(url: str) -> None:
+    async with ModelServer([Calls(("find_agents", {"query": "weather"}))] * 30) as server:
+        async with with_model(url, server, embedder="none") as mesh:
+            for number in range(140):
+                skills = (AgentSkill(id="sell", description=f"Sells tulips number {number}."),)
+                card = AgentCard(name=f"Shop {number}", version="1.0.0", skills=skills)
+                await mesh.registry.register(Registration(f"Shop{number}Task", "1.0.0", card, "the-crowd"))
+            with pytest.raises(BudgetExceeded, match="20 rounds"):
+                await (await mesh.run("天气")).result()
+        assert len(server.requests) == 20
 
 
 async def test_an_agent_that_speaks_to_the_model_stays_data(url: str) -> None:

@@ -30,7 +30,7 @@ async def test_a_lost_lease_gives_another_worker_the_next_attempt(backend: Backe
     await broker.append(message.id, [said(first, "delta", {"text": "half"})], lease=first)
     waiting = asyncio.create_task(broker.lease([TOPIC], 1, 60, worker="lives"))
     await backend.passes(30.1)
-    assert waiting.done()
+    await backend.comes(waiting)
     (second,) = await waiting
     assert (second.message.id, second.attempt, second.raised) == (message.id, 2, 0)
     await broker.ack(second, [completed(second)])

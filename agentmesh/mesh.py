@@ -198,17 +198,23 @@ class Mesh:
         topics: dict[str, list[Declaration]] = {}
         for declaration in declarations:
             topics.setdefault(declaration.topic, []).append(declaration)
+        registered: list[Declaration] = []
 
-        async def serve(versions: "list[Declaration]") -> None:
+        async def register(versions: "list[Declaration]") -> None:
             async with few:
                 for each in versions:
-                    await self._serve(each, client)
+                    await self._register(each, client)
+                    registered.append(each)
 
-        for error in await asyncio.gather(*map(serve, topics.values()), return_exceptions=True):
-            if error:
-                raise error
+        told = await asyncio.gather(*map(register, topics.values()), return_exceptions=True)
+        for declaration in registered:
+            worker = Worker(declaration, client, f"{self._instance}-{len(self._workers)}")
+            self._workers.append(worker)
+            worker.start()
+        for error in filter(None, told):
+            raise error
 
-    async def _serve(self, declaration: "Declaration", client: Client) -> None:
+    async def _register(self, declaration: "Declaration", client: Client) -> None:
         registration = Registration(
             declaration.topic, declaration.version, declaration.card(), self._instance, renewed=self._clock.now()
         )
@@ -216,9 +222,6 @@ class Mesh:
         await client.broker.declare(declaration.topic, declaration.delivery)
         if self._desk:
             await self._desk.serve(declaration, client)
-        worker = Worker(declaration, client, f"{self._instance}-{len(self._workers)}")
-        self._workers.append(worker)
-        worker.start()
 
     async def start(
         self,

@@ -1,17 +1,20 @@
 """The real command line in real processes, over folders of their own."""
 
+import atexit
 import fcntl
 import os
 import re
 import select
+import shutil
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 AGENT = '''
 import asyncio
@@ -79,11 +82,17 @@ class Done(NamedTuple):
     err: str
 
 
+CACHE: Final = tempfile.mkdtemp(prefix="agentmesh-tests-")
+"""Not that of whoever runs the tests."""
+
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+
+
 def environment(**more: str) -> dict[str, str]:
     """Ours, without what would change the settings or the looks."""
     prefixes = ("AGENTMESH_", "OPENAI_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "GITHUB_ACTIONS", "PY_COLORS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
-    return kept | {"PYTHONUTF8": "1", "TERM": "xterm-256color"} | more
+    return kept | {"PYTHONUTF8": "1", "TERM": "xterm-256color", "AGENTMESH_CACHE": CACHE} | more
 
 
 def without_stalls(err: str) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from contract.kit import CANCELLED, TOPIC, Backend, all_leased, completed, counts, leased, published, types
+from contract.kit import CANCELLED, TOPIC, Backend, all_leased, completed, counts, leased, published, said, types
 
 from agentmesh.contracts import Broker, Delivery
 from agentmesh.errors import BrokerUnavailable, LeaseLost, PayloadCorrupt, TopicNotFound
@@ -256,7 +256,7 @@ async def test_a_lease_is_over_for_everybody_when_it_expires_and_not_before(back
     lease = await leased(broker)
     await backend.passes(29.9 - backend.slack / 1000)
     assert list(await broker.lease([TOPIC], 1, 0, worker="w2")) == []
-    await broker.append(message.id, [completed(lease).entries[0]], lease=lease)
+    await broker.append(message.id, [said(lease, "delta", {"text": "half"})], lease=lease)
     await backend.passes(0.1 + backend.slack / 1000)
     with pytest.raises(LeaseLost):
         await broker.append(message.id, [], lease=lease)

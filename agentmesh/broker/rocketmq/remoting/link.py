@@ -15,9 +15,6 @@ from agentmesh.errors import BrokerUnavailable, ConfigError, MeshError, PayloadC
 TIMEOUT: Final = 5.0
 """Seconds that an answer may take, connecting included, unless a request says otherwise."""
 
-IN_FLIGHT: Final = 64
-"""Requests on their way at once; the time of further ones begins when it is their turn."""
-
 _BACK: Final = 0.2
 """Seconds until a connection is tried again."""
 
@@ -32,7 +29,8 @@ _CERTIFICATE: Final = (
 
 
 class Link:
-    """Whatever is asked may be asked twice: a request whose connection broke is sent again until its time is over."""
+    """Any number of requests on their way at once. Whatever is asked may be asked twice: a request whose connection
+    broke is sent again until its time is over."""
 
     def __init__(self, endpoint: str, address: Address) -> None:
         self.endpoint = endpoint
@@ -44,7 +42,6 @@ class Link:
         self._connecting = asyncio.Lock()
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._flying = asyncio.Semaphore(IN_FLIGHT)
         self._closed = False
 
     async def ask(
@@ -64,7 +61,7 @@ class Link:
         doing = f"{what}{f' {name!r}' if name else ''} at RocketMQ {self.endpoint}"
         lost: Exception | None = None
         try:
-            async with self._flying, asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout):
                 while True:
                     try:
                         answer = await self._exchange(code, fields or {}, body)

@@ -183,7 +183,7 @@ async def test_a_known_id_with_something_else_is_a_conflict(broker: Broker, othe
     assert await ids(broker, "OtherTask") == []
 
 
-async def test_a_conflict_spoils_nothing_else_of_its_turn(broker: Broker) -> None:
+async def test_a_conflict_spoils_nothing_else_of_its_turn(backend: Backend, broker: Broker) -> None:
     await published(broker, id="call-k")
     results = await asyncio.gather(
         broker.publish(task(id="call-1")),
@@ -193,7 +193,10 @@ async def test_a_conflict_spoils_nothing_else_of_its_turn(broker: Broker) -> Non
         return_exceptions=True,
     )
     assert [type(result) for result in results] == [bool, Conflict, TopicNotFound, bool]
-    assert sorted(await ids(broker)) == ["call-1", "call-2", "call-k"]
+    found = await ids(broker)
+    if backend.transactions:  # else what is published at once has no order
+        assert found == ["call-k", "call-1", "call-2"]
+    assert sorted(found) == ["call-1", "call-2", "call-k"]
 
 
 @pytest.mark.parametrize("data", [None, "text", [1], {}, {"topic": 1}])

@@ -242,6 +242,30 @@ async def test_extend_brings_the_loss_of_a_lease_that_it_does_not_renew_at_once(
     assert await news == {lease.token: "lost"}
 
 
+async def test_extend_ends_at_its_time_where_nothing_is_held(backend: Backend, broker: Broker) -> None:
+    news = asyncio.create_task(broker.extend("w", [], 10))
+    await backend.passes(9.9)
+    assert not news.done()
+    await backend.passes(0.2)
+    assert await asyncio.wait_for(news, 5) == {}
+
+
+async def test_extend_tells_a_cancellation_of_a_lease_that_it_does_not_name_once(
+    backend: Backend, broker: Broker
+) -> None:
+    await published(broker)
+    lease = await leased(broker, "w")
+    news = asyncio.create_task(broker.extend("w", [], 10))
+    await backend.passes(0.1)
+    await broker.append(lease.message.log, [CANCELLED])
+    assert await asyncio.wait_for(news, 5) == {lease.token: "cancelled"}
+    news = asyncio.create_task(broker.extend("w", [], 10))
+    await backend.passes(0.1)
+    assert not news.done()
+    await backend.passes(10)
+    assert await asyncio.wait_for(news, 5) == {}
+
+
 async def test_a_lease_that_ran_out_cannot_be_renewed(backend: Backend, broker: Broker) -> None:
     await published(broker)
     lease = await leased(broker, "w")

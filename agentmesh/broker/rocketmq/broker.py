@@ -17,7 +17,7 @@ from agentmesh.broker.rocketmq.leases import Foreign, News
 from agentmesh.broker.rocketmq.listing import Listing
 from agentmesh.broker.rocketmq.logs import Logs
 from agentmesh.broker.rocketmq.names import Names
-from agentmesh.broker.rocketmq.needs import DOCTOR, make
+from agentmesh.broker.rocketmq.needs import DOCTOR, groups, make, topics
 from agentmesh.broker.rocketmq.queue import Topics
 from agentmesh.broker.rocketmq.remoting import Remoting
 from agentmesh.broker.rocketmq.scan import Scan
@@ -64,6 +64,8 @@ class RocketMQBroker:
         """
         try:
             await make(self.names, self.remoting)
+            self._connection.expect(*(each.name for each in topics(self.names)))
+            self._connection.expect(*(each.name for each in groups(self.names)))
             await self._producer.start()
             await check(self.names, self.remoting, self._connection)
         except (ConfigError, Unauthorized) as error:

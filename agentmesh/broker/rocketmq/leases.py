@@ -45,7 +45,7 @@ its group."""
 class Held:
     """A task that a worker of this process holds."""
 
-    __slots__ = ("aside", "ending", "expires", "following", "lease", "received", "source", "tally", "worker")
+    __slots__ = ("aside", "ending", "expires", "following", "lease", "received", "source", "tally", "told", "worker")
 
     def __init__(self, lease: Lease, worker: str, source: Source, received: Received, tally: Tally) -> None:
         self.lease = lease
@@ -57,6 +57,8 @@ class Held:
         self.aside = lease.attempt > 1
         self.ending = False
         self.following = 0
+        self.told = False
+        """Whether its worker knows that it is lost or cancelled."""
 
     @property
     def message(self) -> Message:
@@ -175,6 +177,7 @@ class Leases:
         """The bad news of a lease, if there is any."""
         held = self._held.get(token)
         if held is None or held.expires <= self._clock.now():
+            self._held.pop(token, None)
             return "lost"
         await self.refresh(held)
         terminal = held.tally.state.terminal

@@ -44,6 +44,7 @@ class Topics:
         commons: Commons,
         clock: Clock,
     ) -> None:
+        self._connection = connection
         self._producer = producer
         self._remoting = remoting
         self._names = names
@@ -165,6 +166,7 @@ class Topics:
             name = self._name(lane)
             await make_topic(self._remoting, Topic(name, "PRIORITY" if lane.priority else "NORMAL", _queues(lane)))
             await self._remoting.create_group(name, retries=RETRIES)
+            self._connection.expect(name)
             if lane != Lane(lane.topic):
                 await self.commons.refresh(now=True)
                 if lane not in self.commons.lanes.get(lane.topic, ()):
@@ -265,8 +267,10 @@ class Topics:
         try:
             found = await self._news(worker, tokens, renew=True)
             while not found and not self._closed:
-                end = min((each.expires for each in self.leases.of(worker)), default=until)
-                if not await happens(event, self._clock, min(until, end)) and end > self._clock.now() >= until:
+                ends = [each.expires for each in self.leases.of(worker) if not each.told]
+                rung = await happens(event, self._clock, min([until, *ends]))
+                now = self._clock.now()
+                if not rung and now >= until and all(end > now for end in ends):
                     return {}
                 event.clear()
                 found = {} if self._closed else await self._news(worker, tokens)
@@ -277,11 +281,15 @@ class Topics:
                 del self._listeners[worker]
 
     async def _news(self, worker: str, tokens: Sequence[str], *, renew: bool = False) -> dict[str, News]:
-        """Of these leases, which may be renewed first, and of all others that the worker holds."""
-        others = [each.lease.token for each in self.leases.of(worker) if each.lease.token not in tokens]
+        """Of these leases, which may be renewed first, and of all others that the worker holds and has no news of."""
+        known = {each.lease.token: each for each in self.leases.of(worker)}
+        others = [token for token, held in known.items() if token not in tokens and not held.told]
         ask = self.leases.renew if renew else self.leases.look
         told = await asyncio.gather(*map(ask, tokens), *map(self.leases.look, others))
-        return {token: news for token, news in zip([*tokens, *others], told, strict=True) if news}
+        found = {token: news for token, news in zip([*tokens, *others], told, strict=True) if news}
+        for token in found.keys() & known.keys():
+            known[token].told = True
+        return found
 
     def cancelled(self, log: str) -> None:
         """A call was cancelled by this process: its worker need not wait for its next look."""

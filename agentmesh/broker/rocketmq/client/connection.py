@@ -152,7 +152,7 @@ class Connection:
 
     async def route(self, client: str, topic: str) -> list[wire.Queue]:
         """The queues of a topic, as of the last half minute. Raises `ConfigError` if there is no such topic, nor is any
-        three seconds later: a new one takes a moment to get around."""
+        three seconds later: a new one takes a moment to get around; `BrokerUnavailable` if it was there before."""
         known = self._routes.get(topic)
         if known and self.clock.now() - known[0] < _ROUTE_FOR:
             return known[1]
@@ -162,12 +162,17 @@ class Connection:
             try:
                 queues = await self.call(client, wire.ROUTE, wire.route(topic, self.endpoint), doing)
                 break
-            except ConfigError as error:
+            except MeshError as error:
                 if not is_missing(error) or asyncio.get_running_loop().time() > until:
                     raise
             await sleep(self.clock, _PAUSE)
         self._routes[topic] = self.clock.now(), queues
         return queues
+
+    def expect(self, *names: str) -> None:
+        """These topics and groups are there: one that is missing is missing for a while, as with a name server that was
+        just started."""
+        self._known.update(names)
 
     def forget_route(self, topic: str) -> None:
         """Look the topic up again next time."""

@@ -9,12 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from agentmesh.backends import cache_folder, open_backends
+from agentmesh.backends import open_backends
 from agentmesh.card import PLANS
-from agentmesh.clock import Clock, SystemClock, sleep
+from agentmesh.clock import Clock, SystemClock
 from agentmesh.config import CardSource, Config, load_config
-from agentmesh.contracts import Blobs, Broker, ChatModel, Embedder, Planner, Registration, Registry
-from agentmesh.errors import BrokerUnavailable, CallFailed, MeshError, TopicNotFound
+from agentmesh.contracts import Blobs, Broker, ChatModel, Embedder, Planner, Registry
+from agentmesh.errors import BrokerUnavailable, CallFailed, TopicNotFound
 from agentmesh.ids import keyed_call, new_id, new_token
 from agentmesh.message import DEFAULT_PRIORITY
 from agentmesh.runtime.bodies import Bodies
@@ -22,19 +22,17 @@ from agentmesh.runtime.call import Call
 from agentmesh.runtime.client import Client
 from agentmesh.runtime.hub import Hub
 from agentmesh.runtime.lite_topic import LiteTopic
-from agentmesh.runtime.worker import Worker
+from agentmesh.runtime.serving import Serving
+from agentmesh.searching import Searching, choose_embedder
 
 if TYPE_CHECKING:
-    from agentmesh.catalog import Catalog, Filters, Hit, Index
+    from agentmesh.catalog import Filters, Hit
     from agentmesh.llm.openai import OpenAIChat
     from agentmesh.runtime.agent import Agent
     from agentmesh.runtime.declaration import Declaration
-    from agentmesh.supervisor.retrieval import Search
 
 SUPERVISOR: Final = "SupervisorAgentTask"
-_HEARTBEAT: Final = 5.0
 _DRAIN: Final = 5.0
-_SERVED_AT_ONCE: Final = 16
 
 
 class Mesh:
@@ -111,9 +109,7 @@ class Mesh:
             blob_threshold=blob_threshold,
             blob_limit=blob_limit,
         )
-        self._own_embedder = None if isinstance(embedder, str) else embedder
-        self._catalog: Catalog | None = None
-        self._opening_catalog = asyncio.Lock()
+        self._embedder = None if isinstance(embedder, str) else embedder
         self._alone = alone
         self._clock = clock or SystemClock()
         self._drain = drain
@@ -122,13 +118,12 @@ class Mesh:
         self._closing = contextlib.AsyncExitStack()
         self._planner: Planner | None = None
         self._model: OpenAIChat | None = None
-        self._workers: list[Worker] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._embedder = self._choose_embedder()
+        embedder = choose_embedder(self.config, self._embedder)
         backends = await open_backends(self.config, self._clock, alone=self._alone)
-        broker, registry, blobs, self._closing, self._desk = backends
+        broker, registry, blobs, self._closing, desk = backends
         hub = Hub(broker, self._clock, f"mesh-{self._instance}")
         self._blobs = blobs
         self._client = Client(
@@ -142,19 +137,21 @@ class Mesh:
             self.config.tenant or None,
             self.config.principal or "",
         )
-        self._tasks = [asyncio.create_task(hub.run()), asyncio.create_task(self._heartbeat())]
+        if self._embedder is None and (aclose := getattr(embedder, "aclose", None)):
+            self._closing.push_async_callback(aclose)
+        self._searching = Searching(self.config, self._client, embedder, self._closing)
+        self._serving = Serving(self._client, self._instance, desk.serve if desk else None)
+        self._tasks = [asyncio.create_task(hub.run()), asyncio.create_task(self._serving.keep_known())]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        client, self._client = self._open_client(), None
+        self._open_client()
+        self._client = None
         drain = self._drain if kind is None else 0
         try:
-            await asyncio.gather(*(worker.stop(drain) for worker in self._workers))
-            for worker in self._workers:
-                with contextlib.suppress(MeshError):
-                    await client.registry.remove(worker.declaration.topic, self._instance)
+            await self._serving.stop(drain)
         finally:  # even when the draining is cancelled, the store is let go
             for task in self._tasks:
                 task.cancel()
@@ -183,45 +180,19 @@ class Mesh:
         """Register these agents and work on their tasks until the mesh is left.
 
         Each is an `Agent`, a folder with an `agent.yaml`, or a folder of such folders. An agent that is an async
-        context manager is entered before, and left after its tasks. Returns once all are registered. Raises
+        context manager is entered before, and left after its tasks. Returns once all are registered; where the
+        registry is away they work nevertheless, and are registered when it is back. Raises
         `DeclarationError`, and `Conflict` if a topic and version is registered with another card; other topics
         are served nevertheless.
         """
-        client = self._open_client()
+        self._open_client()
         declarations = [each for agent in agents for each in _declarations(agent)]
         for declaration in declarations:
             if isinstance(declaration.agent, contextlib.AbstractAsyncContextManager):
                 await self._closing.enter_async_context(declaration.agent)
             if any(PLANS in each.tags for each in declaration.skills.values()):
                 await asyncio.to_thread(self._get_planner)  # its imports take a while
-        few = asyncio.Semaphore(_SERVED_AT_ONCE)
-        topics: dict[str, list[Declaration]] = {}
-        for declaration in declarations:
-            topics.setdefault(declaration.topic, []).append(declaration)
-        registered: list[Declaration] = []
-
-        async def register(versions: "list[Declaration]") -> None:
-            async with few:
-                for each in versions:
-                    await self._register(each, client)
-                    registered.append(each)
-
-        told = await asyncio.gather(*map(register, topics.values()), return_exceptions=True)
-        for declaration in registered:
-            worker = Worker(declaration, client, f"{self._instance}-{len(self._workers)}")
-            self._workers.append(worker)
-            worker.start()
-        for error in filter(None, told):
-            raise error
-
-    async def _register(self, declaration: "Declaration", client: Client) -> None:
-        registration = Registration(
-            declaration.topic, declaration.version, declaration.card(), self._instance, renewed=self._clock.now()
-        )
-        await client.registry.register(registration)
-        await client.broker.declare(declaration.topic, declaration.delivery)
-        if self._desk:
-            await self._desk.serve(declaration, client)
+        await self._serving.add(declarations)
 
     async def start(
         self,
@@ -268,9 +239,9 @@ class Mesh:
         try:
             result = await self._open_client().call(topic, input, returns=returns, **options)
         except CallFailed:
-            self._saw(topic, began, succeeded=False)
+            self._searching.saw(topic, (self._clock.now() - began) / 1000, succeeded=False)
             raise
-        self._saw(topic, began, succeeded=True)
+        self._searching.saw(topic, (self._clock.now() - began) / 1000, succeeded=True)
         return result
 
     async def attach(self, call_id: str) -> Call:
@@ -291,11 +262,7 @@ class Mesh:
         of those that are not for everybody the ones for the mesh's tenant. Raises `ConfigError` for a filter that
         there is not.
         """
-        from agentmesh.catalog.filters import Filters, for_tenant, read_filters
-
-        wanted = filters if isinstance(filters, Filters) else read_filters(filters or {})
-        catalog = await self._open_catalog()
-        return await catalog.search(query, limit, filters=for_tenant(wanted, self.config.tenant or ""))
+        return await self._searching.search(query, limit, filters)
 
     async def run(
         self,
@@ -327,32 +294,6 @@ class Mesh:
             supervisor, {"goal": goal}, skill="run", session=session, kind="run", call_id=run, deadline=deadline
         )
 
-    async def _open_catalog(self) -> "Catalog":
-        """The mesh's catalog, which follows the registry from the first search on."""
-        client = self._open_client()
-        async with self._opening_catalog:
-            if self._catalog is None:
-                from agentmesh.catalog import Catalog
-                from agentmesh.catalog.cache import VectorCache
-
-                kept = None if self.config.broker.startswith("memory://") else cache_folder(self.config) / "vectors"
-                catalog = Catalog(client.registry, client.broker, self._embedder, VectorCache(kept), self._clock)
-                self._catalog = await self._closing.enter_async_context(catalog)
-                if self._own_embedder is None and (aclose := getattr(self._embedder, "aclose", None)):
-                    self._closing.push_async_callback(aclose)
-            return self._catalog
-
-    def _choose_embedder(self) -> Embedder | None:
-        from agentmesh.catalog import embedders
-
-        if self._own_embedder is not None:
-            return embedders.of(self._own_embedder)
-        return embedders.choose(self.config.embedder, base_url=self.config.base_url, api_key=self.config.api_key)
-
-    def _saw(self, topic: str, began: int, *, succeeded: bool) -> None:
-        if self._catalog is not None:
-            self._catalog.seen.add(topic, (self._clock.now() - began) / 1000, succeeded=succeeded)
-
     async def _is_alive(self, topic: str) -> bool:
         try:
             return (await self.registry.get(topic)).alive
@@ -374,30 +315,12 @@ class Mesh:
                 from agentmesh.supervisor.exposure import Exposure
                 from agentmesh.supervisor.model import ModelPlanner
 
-                self._planner = ModelPlanner(model, exposure=Exposure(self._search_over))
+                self._planner = ModelPlanner(model, exposure=Exposure(self._searching.over))
             else:
                 from agentmesh.supervisor.rule import RulePlanner
 
-                self._planner = RulePlanner(self._search_over, self._clock)
+                self._planner = RulePlanner(self._searching.over, self._clock)
         return self._planner
-
-    def _search_over(self, agents: Sequence[Registration]) -> "Search":
-        """The search in the agents of a run: they stay the same, whoever comes and goes."""
-        index: Index | None = None
-
-        async def search(query: str, limit: int) -> "Sequence[Hit]":
-            nonlocal index
-            if index is None:
-                index = (await self._open_catalog()).over(agents)
-            return await index.search(query, limit)
-
-        return search
-
-    async def _heartbeat(self) -> None:
-        while True:
-            await sleep(self._clock, _HEARTBEAT)
-            with contextlib.suppress(MeshError):
-                await self.registry.renew(self._instance)
 
     def _open_client(self) -> Client:
         if self._client is None:

@@ -1,7 +1,7 @@
 """Start clusters, run pytest, and stop them: one for each worker of pytest, whose clock the tests can move, and one for
 all of them, whose clock nobody moves.
 
-python tests/cluster/run.py [--workers 2] [--folder DIR] [arguments of pytest]
+python tests/cluster/run.py [--workers 3] [--folder DIR] [arguments of pytest]
 """
 
 import argparse
@@ -51,7 +51,7 @@ def start(folder: Path, first_port: int) -> RocketMQ:
 def main() -> int:
     """The exit code of pytest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="use the clusters that were left there, or leave them there")
     options, arguments = parser.parse_known_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="agentmesh-cluster-"))

@@ -28,6 +28,10 @@ _OWN: Final = "chaos_"
 _POLLS_END: Final = 7.0
 """Seconds in which the polls of processes that were killed end, which would make their groups anew."""
 
+_SWEEPS: Final = 10
+_SWEPT: Final = 1.5
+"""Seconds after which a group that was made anew is seen."""
+
 
 def places(mesh: str, registries: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """The mesh and its registries, in a namespace of the drill's own unless one is given. Raises `ConfigError`."""
@@ -155,12 +159,16 @@ class ClusterFaults:
         await asyncio.sleep(_POLLS_END)
         remoting = Remoting(address)
         try:
-            for group in await remoting.groups():
-                if group.startswith(mine):
+            for _ in range(_SWEEPS):  # what a broker has still to do for a group that is gone makes it anew
+                groups = [group for group in await remoting.groups() if group.startswith(mine)]
+                topics = [topic for topic in await remoting.topics() if mine in topic]  # also %RETRY% and %DLQ%
+                if not groups and not topics:
+                    return
+                for group in groups:
                     await remoting.delete_group(group)
-            for topic in await remoting.topics():
-                if mine in topic:  # also %RETRY% and %DLQ%
+                for topic in topics:
                     await remoting.delete_topic(topic)
+                await asyncio.sleep(_SWEPT)
         finally:
             await remoting.close()
 

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GOAL ?= 帮我做一个下周三到下周日杭州周边自驾游方案
 
-.PHONY: help setup demo test test-fast cluster-up cluster-down test-cluster check format docs lock bench clean
+.PHONY: help setup demo test test-fast test-nightly cluster-up cluster-down test-cluster check format docs lock bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -32,6 +32,12 @@ test: check ## everything that needs no server
 test-fast: check ## the same without the slow ones, within three minutes
 	@echo "Running the fast tests"
 	@$(BIN)/python -m pytest -q -n 2 -m "not slow and not cluster"
+
+test-nightly: setup ## the tests again with words alone, and with an embedder behind OpenAI's protocol (about 20 minutes)
+	@echo "Running the tests by words alone"
+	@TEST_EMBEDDER=none $(BIN)/python -m pytest -q -n 2 -m "not cluster"
+	@echo "Running the tests with embedder=openai:… against a server of their own"
+	@TEST_EMBEDDER=openai $(BIN)/python -m pytest -q -n 2 -m "not cluster"
 
 cluster-up: setup ## RocketMQ and Nacos on loopback (needs Java 17, Maven and cargo)
 	@$(BIN)/python -m deploy.cluster up

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from embedder import settings as embedder_settings
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -14,6 +15,7 @@ settings.register_profile("thorough", settings.get_profile("quick"), derandomize
 settings.load_profile("quick")
 
 os.environ["WEATHER_SOURCE"] = "climate"  # the agents of this repository ask nobody outside, unless a test says so
+os.environ.update(embedder_settings())
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from embedder import settings as embedder_settings
+
 ROOT = Path(__file__).parent.parent
 _FENCE = re.compile(r"^```(\w+)(?: title=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _KILLED = re.compile(r"^bash: line \d+: +\d+ Killed.*$", re.MULTILINE)
@@ -67,7 +69,9 @@ class Shell:
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=self.folder,
-            env=kept | {"PATH": path, "PYTHONUNBUFFERED": "1", "TERM": "dumb", "WEATHER_SOURCE": "climate"},
+            env=kept
+            | embedder_settings()
+            | {"PATH": path, "PYTHONUNBUFFERED": "1", "TERM": "dumb", "WEATHER_SOURCE": "climate"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

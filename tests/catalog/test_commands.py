@@ -8,7 +8,7 @@ from cli.commands import Project
 
 
 def test_find_shows_the_parts_of_each_score(shared: Project) -> None:
-    done = shared.run("find", "--why", "数豆子")
+    done = shared.run("find", "--why", "数豆子", AGENTMESH_EMBEDDER="use")
     assert done.code == 0
     best = done.out.splitlines()[1]
     assert "CountAgentTask" in best
@@ -20,7 +20,7 @@ def test_find_shows_the_parts_of_each_score(shared: Project) -> None:
 
 
 def test_find_says_that_nothing_fits_and_shows_the_nearest(shared: Project) -> None:
-    done = shared.run("find", "unclog the kitchen sink")
+    done = shared.run("find", "unclog the kitchen sink", AGENTMESH_EMBEDDER="use")
     assert done.code == 0
     assert "nothing fits; these are the nearest:" in done.err
     assert "AgentTask" in done.out

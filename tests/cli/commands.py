@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from embedder import settings as embedder_settings
+
 AGENT = '''
 import asyncio
 
@@ -92,7 +94,8 @@ def environment(**more: str) -> dict[str, str]:
     """Ours, without what would change the settings or the looks."""
     prefixes = ("AGENTMESH_", "OPENAI_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "GITHUB_ACTIONS", "PY_COLORS")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
-    return kept | {"PYTHONUTF8": "1", "TERM": "xterm-256color", "AGENTMESH_CACHE": CACHE} | more
+    ours = {"PYTHONUTF8": "1", "TERM": "xterm-256color", "AGENTMESH_CACHE": CACHE}
+    return kept | ours | embedder_settings() | more
 
 
 def without_stalls(err: str) -> str:

@@ -179,6 +179,23 @@ def blob(
         typer.echo(json.dumps(row) if as_json else _line(row))
 
 
+@app.command()
+def discovery(
+    cards: Annotated[list[int] | None, typer.Option(min=10, help="How many; again for more rows.")] = None,
+    embedder: Annotated[str, typer.Option(help="As the setting of that name; `none` measures words alone.")] = "use",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a row.")] = False,
+) -> None:
+    """What a search costs: time, memory, and how long an index takes to be ready, cold and warm.
+
+    Half of the cards and queries are Chinese. The floor embeds the query and multiplies it with every vector, once.
+    A cold start embeds every card, about 200 a second: 100,000 take some minutes.
+    """
+    from agentmesh.cli.bench.discovery import SIZES, rows
+
+    for row in rows(tuple(cards or SIZES), embedder, lambda line: typer.echo(line, err=True)):
+        typer.echo(json.dumps(row) if as_json else _line(row))
+
+
 def _rows(only: list[str] | None) -> list[tuple[str, int, str]]:
     rows = {f"{name}.{in_flight}": (name, in_flight, title) for name, in_flight, title in _ROWS}
     unknown = [name for name in only or () if name not in rows]
@@ -189,10 +206,12 @@ def _rows(only: list[str] | None) -> list[tuple[str, int, str]]:
 
 def _line(row: dict[str, Any]) -> str:
     """A row for people."""
-    parts = [
-        ", ".join(f"{name} {value:,}" for name, value in row[part].items()) for part in ("figures", "floor", "ratio")
-    ]
-    return f"{row['name']}: {parts[0]}; floor {parts[1]}; ratio {parts[2]}"
+    parts = {
+        part: ", ".join(f"{name} {value:,}" for name, value in row[part].items())
+        for part in ("figures", "floor", "ratio")
+    }
+    told = [parts["figures"], *(f"{part} {parts[part]}" for part in ("floor", "ratio") if parts[part])]
+    return f"{row['name']}: {'; '.join(told)}"
 
 
 def _compare(name: str, in_flight: int, pairs: int, calls: int) -> dict[str, Any]:

@@ -35,6 +35,11 @@ class Several:
         self._away: set[str] = set()
         self._writable = next((each for each in members if not getattr(each[1], "read_only", False)), None)
 
+    @property
+    def online(self) -> bool:
+        """Whether the registry that agents are registered in is there, as far as is known."""
+        return self._writable is None or getattr(self._writable[1], "online", True)
+
     async def register(self, registration: Registration) -> None:
         await self._writer(f"{registration.topic} cannot be registered").register(registration)
 

@@ -79,6 +79,8 @@ class Serving:
         try:
             await self._register(declaration)
         except RegistryUnavailable as error:
+            if getattr(self._client.registry, "online", True):  # it is there, and takes nothing
+                raise
             get_logger(topic=declaration.topic).warning(
                 "the registry is away: the agent works, and is registered when that is back", error=str(error)
             )

@@ -2,6 +2,9 @@
 all of them, whose clock nobody moves.
 
 python tests/cluster/run.py [--workers 3] [--folder DIR] [arguments of pytest]
+
+Without arguments for pytest everything runs: first what shares these clusters; then, once most of them have ended, what
+starts servers of its own; and the drill with servers alone.
 """
 
 import argparse
@@ -13,7 +16,11 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-SUITE = ("-q", "-m", "cluster")
+OWN_SERVERS = (
+    *(f"tests/cluster/client/test_{each}.py" for each in ("breaks", "secured", "wrong_servers")),
+    *(f"tests/cluster/test_{each}.py" for each in ("bad_input", "delays", "doctor")),
+)
+DRILL = "tests/cluster/test_chaos.py"
 STEADY = "steady"
 """The cluster whose clock nobody moves, for tests of all workers."""
 
@@ -55,23 +62,37 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="use the clusters that were left there, or leave them there")
     options, arguments = parser.parse_known_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="agentmesh-cluster-"))
-    started: list[RocketMQ] = []
-    os.environ["JAVA_TOOL_OPTIONS"] = QUICK
-    environment = {**os.environ, "AGENTMESH_TEST_CLUSTER": str(folder), "AGENTMESH_CLUSTER": "1"}
-    command = [sys.executable, "-m", "pytest", "-n", str(options.workers), "--dist", "loadfile"]
+    os.environ |= {"JAVA_TOOL_OPTIONS": QUICK, "AGENTMESH_TEST_CLUSTER": str(folder), "AGENTMESH_CLUSTER": "1"}
+    names = [STEADY, *(f"gw{number}" for number in range(options.workers))]
+    started: dict[str, RocketMQ] = {}
     try:
         install_nacos()
-        for name in (STEADY, *(f"gw{number}" for number in range(options.workers))):
+        for name in names:
             own = folder / name
             if not (own / "url").exists():
                 own.mkdir(parents=True, exist_ok=True)
-                started.append(start(own, free_ports(10)))
-        return subprocess.run([*command, *(arguments or SUITE)], env=environment, cwd=ROOT, check=False).returncode
+                started[name] = start(own, free_ports(10))
+        if arguments:
+            return pytest(options.workers, *arguments)
+        ignored = [f"--ignore={each}" for each in (*OWN_SERVERS, DRILL)]
+        codes = [pytest(options.workers, "-q", "-m", "cluster", *ignored)]
+        for name in names[1:]:
+            if name in started:
+                started.pop(name).kill()
+        codes.append(pytest(2, "-q", "-m", "cluster", *OWN_SERVERS))
+        codes.append(pytest(0, "-q", "-m", "cluster", DRILL))
+        return max(codes)
     finally:
         if not options.folder:
-            for servers in started:
+            for servers in started.values():
                 servers.kill()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest(workers: int, *arguments: str) -> int:
+    """Its exit code."""
+    command = [sys.executable, "-m", "pytest", "-n", str(workers), "--dist", "loadfile", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 OWN_SERVERS = (
     *(f"tests/cluster/client/test_{each}.py" for each in ("breaks", "secured", "wrong_servers")),
-    *(f"tests/cluster/test_{each}.py" for each in ("bad_input", "delays", "doctor")),
+    *(f"tests/cluster/test_{each}.py" for each in ("bad_input", "delays", "doctor", "lifetimes")),
 )
 DRILL = "tests/cluster/test_chaos.py"
 STEADY = "steady"
@@ -44,12 +44,12 @@ def build_clock(folder: Path) -> Path:
     return library
 
 
-def start(folder: Path, first_port: int) -> RocketMQ:
+def start(folder: Path, first_port: int, *settings: str) -> RocketMQ:
     """The servers, with the file `clock` (nanoseconds to add) and `url`."""
     (folder / "clock").write_bytes(bytes(8))
     shifted = {"LD_PRELOAD": str(build_clock(folder)), "SHIFTED_CLOCK": str(folder / "clock")}
     environment = {"broker": shifted, "proxy": shifted}  # to the name server, a broker would look dead after a jump
-    servers = RocketMQ(folder / "rocketmq", first_port=first_port, environment=environment)
+    servers = RocketMQ(folder / "rocketmq", first_port=first_port, environment=environment, settings=settings)
     servers.start()
     (folder / "url").write_text(servers.url)
     return servers

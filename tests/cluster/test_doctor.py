@@ -152,7 +152,7 @@ async def test_topics_that_are_missing_or_of_another_type_come_with_the_lines_th
     told = await doctor(tmp_path, *place)
     topics, groups = told.of("topics"), told.of("groups")
     assert topics[0].startswith(f"topics: fail: There is no topic {missing}. / mqadmin updateTopic -n 127.0.0.1:")
-    assert topics[0].endswith(f" -t {missing} -r 1 -w 1 -a +message.type=LITE,+lite.topic.expiration=43200")
+    assert topics[0].endswith(f" -t {missing} -r 1 -w 1 -a +message.type=LITE,+lite.topic.expiration=35790")
     assert f"Topic {name} is of type FIFO, and has to be NORMAL" in topics[1]
     assert f"deleteTopic -n 127.0.0.1:{remoting_port(topics[0])} -c DefaultCluster -t {name} && mqadmin" in topics[1]
     assert f"groups: fail: Group {name} gives up a message after 3 deliveries" in groups[0]

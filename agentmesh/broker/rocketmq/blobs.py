@@ -1,6 +1,6 @@
 """Large bodies as numbered parts in a LiteTopic each, where no store for them is named.
 
-A broker's threads reserve the largest message as memory, so the parts stay small. A body lives 30 days after its last
+A broker's threads reserve the largest message as memory, so the parts stay small. A body lives 24 days after its last
 `put`; nothing is removed earlier.
 """
 
@@ -47,7 +47,7 @@ class LiteBlobs:
     def open(self, digest: str) -> Iterator[bytes]:
         end = self._run(self._end(_name(digest)))
         if end is None:
-            raise PayloadCorrupt(f"Blob {digest} is not there: it was never put, or 30 days have passed since.")
+            raise PayloadCorrupt(f"Blob {digest} is not there: it was never put, or 24 days have passed since.")
         return self._parts(_name(digest), end.data["put"])
 
     def delete(self, digest: str, before: int) -> bool:  # noqa: ARG002 - it ends by itself

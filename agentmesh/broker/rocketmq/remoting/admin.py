@@ -69,7 +69,7 @@ class Remoting(Reading):
         expiration_minutes: int | None = None,
     ) -> None:
         """Create it on all brokers, or change it; its type cannot be changed. `expiration_minutes` after its last write
-        a LiteTopic of it ends (15 to 43,200; -1: never)."""
+        a LiteTopic of it ends (15 to 35,791; -1: never)."""
         attributes = [f"+message.type={type}"]
         if expiration_minutes is not None:
             attributes.append(f"+lite.topic.expiration={expiration_minutes}")

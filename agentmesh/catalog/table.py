@@ -19,6 +19,8 @@ Key = tuple[str, str]
 Place = tuple[int, Registration, "AgentSkill"]
 Accepts = Callable[[Registration, "AgentSkill"], bool]
 _FIRST_LOOK: Final = 64
+_LEAST: Final = 5e-7
+"""A score that is not 0 once it is rounded."""
 
 
 class Table:
@@ -99,17 +101,19 @@ class Table:
         """At least `size` of the rows that have a score, as far as there are so many, in their order."""
         import numpy as np
 
-        rounded = np.round(scores, 6)
-        floor = 0.0
-        if size < len(rounded):
-            floor = float(np.partition(rounded, len(rounded) - size)[len(rounded) - size])
-        rows = np.flatnonzero((rounded >= floor) & (rounded > 0))
+        rows = np.flatnonzero(scores > _LEAST)
+        rounded = np.round(scores[rows], 6)
+        if size < len(rows):
+            floor = np.partition(rounded, len(rows) - size)[len(rows) - size]
+            kept = rounded >= floor
+            rows, rounded = rows[kept], rounded[kept]
 
-        def place(row: int) -> tuple[float, str, str]:
-            known = self.skills[row]
-            return (-float(rounded[row]), known[0].topic, known[1].id) if known else (0.0, "", "")
+        def place(ranked: tuple[int, float]) -> tuple[float, str, str]:
+            known = self.skills[ranked[0]]
+            return (-ranked[1], known[0].topic, known[1].id) if known else (0.0, "", "")
 
-        return sorted((row for row in rows.tolist() if self.skills[row]), key=place)
+        ranked = [each for each in zip(rows.tolist(), rounded.tolist(), strict=True) if self.skills[each[0]]]
+        return [row for row, _ in sorted(ranked, key=place)]
 
     def _to_call(self, topic: str, accepts: Accepts | None) -> str:
         versions = self._versions[topic].values()

@@ -25,6 +25,8 @@ T = TypeVar("T")
 LONGEST_QUERY: Final = 2000
 """Characters of a query that are read."""
 _CHUNK: Final = 256
+_FEW: Final = 1000
+"""Rows that are out of use and do no harm."""
 _thread: Final = ThreadPoolExecutor(1, "agentmesh-search")
 """One for all: what is heavy is done in it, off the loop, one thing after the other."""
 
@@ -67,6 +69,8 @@ class Index:
             if self._vectors.at_all:
                 self._without.update(rows)
                 await self._embed()
+            if self._table.gone > max(_FEW, len(self._table.skills) // 2):
+                await self._do(self._compact)
 
     def remove(self, topic: str, version: str = "") -> None:
         """Take out a version of an agent; without `version`, all of them."""
@@ -125,6 +129,21 @@ class Index:
                 self._matrix.put(row, unit(vectors))
             if len(vectors) == len(each):
                 self._without.discard(row)
+
+    def _compact(self) -> None:
+        """Begin anew with the rows that are in use."""
+        old, table, matrix, without = self._table, Table(), Matrix(), set[int]()
+        before_of = {(each.topic, each.version, skill.id): row for row, each, skill in old.places()}
+        for registration in old.registrations():
+            table.put(registration)
+        for row, each, skill in table.places():
+            before = before_of[each.topic, each.version, skill.id]
+            vector = self._matrix.vector(before)
+            if vector is not None:
+                matrix.put(row, vector)
+            if before in self._without:
+                without.add(row)
+        self._table, self._matrix, self._without = table, matrix, without
 
     async def _do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(_thread, lambda: function(*args, **kwargs))

@@ -45,6 +45,11 @@ class Matrix:
             self._heads[block][at] = vector @ self._turn
             self._tails[block][at] = _rest(self._heads[block][at])
 
+    def vector(self, row: int) -> "NDArray[float32] | None":
+        """That of a row, if there can be one."""
+        block, at = divmod(row, _BLOCK)
+        return self._blocks[block][at] if block < len(self._blocks) else None
+
     def cosines(self, query: "NDArray[float32]", rows: int) -> "NDArray[float32]":
         """With each of the first so many rows."""
         return _products(self._blocks, query, rows)

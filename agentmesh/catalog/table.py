@@ -24,7 +24,8 @@ _LEAST: Final = 5e-7
 
 
 class Table:
-    """Rows of skills, with their words. Numbers of rows grow; those of a card that changed or went are not used again.
+    """Rows of skills, with their words. Numbers of rows grow; `gone` counts those of cards that changed or went,
+    which are not used again.
 
     `skills` has the registration and the skill of each row, or None; `scripts` the scripts of its card, 1 for Latin and
     2 for CJK, or 0 if it is gone.
@@ -67,6 +68,12 @@ class Table:
                 self.gone += 1
         if not versions:
             self._versions.pop(topic, None)
+
+    def places(self) -> Iterator[Place]:
+        """All rows that are in use."""
+        for row, known in enumerate(self.skills):
+            if known:
+                yield row, *known
 
     def registrations(self) -> Iterator[Registration]:
         """All of them."""

@@ -43,6 +43,21 @@ async def test_a_card_that_changes_is_embedded_alone() -> None:
     assert (await index.search("plants oaks along roads"))[0].why.matched == ("oaks",)
 
 
+async def test_cards_that_change_for_ever_take_no_more_room_and_are_embedded_no_more_often() -> None:
+    embedder = Letters()
+    index = Index(embedder)
+    await index.put([TULIPS, OAKS, ROSES])
+    for number in range(2500):
+        await index.put([agent("TulipTask", f"Sells tulips from field {number % 7}.")])
+    assert len(index._table.skills) < 1100
+    assert len(embedder.embedded) < 2600
+    assert [hit.topic for hit in await index.search("roses in gardens", 1)] == ["RoseTask"]
+    (hit,) = await index.search("tulips from field 0", 1)
+    assert hit.card.description == f"Sells tulips from field {2499 % 7}."
+    assert hit.why.meaning
+    assert hit.why.meaning > 0.5
+
+
 async def test_who_lives_and_who_does_not_costs_no_embedding() -> None:
     embedder = Letters()
     index = Index(embedder)

@@ -97,10 +97,7 @@ class Logs:
 
     async def read(self, name: str, after: int, limit: int, since: int | None = None, kind: str = "") -> list[Entry]:
         """Entries past the offset `after`, not older than `since`."""
-        view = self._views.get(name)
-        if view and view.pending:
-            async with view.lock:
-                await self._settle(name, view, kind)
+        await self._see(name, kind)
         begin = max(after + 1, 0)
         queue = self._queue(name, kind)
         if since is not None:
@@ -123,8 +120,16 @@ class Logs:
         return read_records((await self._remoting.pull(self._queue(name, kind), offset, _PULL)).records)
 
     async def head(self, name: str, kind: str = "") -> int:
-        """The offset that the next entry gets."""
+        """The offset that the next entry gets, after those that this process wrote."""
+        await self._see(name, kind)
         return await self._remoting.max_offset(self._queue(name, kind))
+
+    async def _see(self, name: str, kind: str) -> None:
+        """Wait until what this process wrote can be read."""
+        view = self._views.get(name)
+        if view and view.pending:
+            async with view.lock:
+                await self._settle(name, view, kind)
 
     def _remember(self, name: str) -> None:
         self._met[name] = None
@@ -155,7 +160,7 @@ class Logs:
         if whole and view.ids is None:
             view.tail, view.ids = 0, {}
         if view.tail is None:
-            view.tail = 0 if view.pending else await self.head(name, kind)
+            view.tail = 0 if view.pending else await self._remoting.max_offset(self._queue(name, kind))
         elif view.ids is not None:
             while await self._look(name, view, kind):
                 pass

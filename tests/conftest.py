@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -18,8 +19,22 @@ os.environ["WEATHER_SOURCE"] = "climate"  # the agents of this repository ask no
 os.environ.update(embedder_settings())
 
 
+class Failures:
+    """Writes down which tests failed, for whoever runs them once more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            with self._path.open("a") as file:
+                file.write(f"{report.nodeid}\n")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(flag): a contract test of something that not every backend gives")
+    if (path := os.environ.get("TEST_FAILURES")) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Failures(Path(path)))
 
 
 @pytest.fixture(autouse=True)

@@ -113,12 +113,15 @@ class Link:
 
     async def _connect(self) -> asyncio.StreamWriter:
         async with self._connecting:
-            if self._closed:
-                raise BrokerUnavailable(f"The connection to RocketMQ {self.endpoint} is closed.")
-            if self._writer is None:
+            if self._writer is None and not self._closed:
                 reader, writer = await asyncio.open_connection(self._host.strip("[]"), self._port, ssl=self._tls)
-                self._writer = writer
-                self._reading = asyncio.create_task(self._read(reader))
+                if self._closed:  # meanwhile
+                    writer.close()
+                else:
+                    self._writer = writer
+                    self._reading = asyncio.create_task(self._read(reader))
+            if self._writer is None:
+                raise BrokerUnavailable(f"The connection to RocketMQ {self.endpoint} is closed.")
             return self._writer
 
     async def _read(self, reader: asyncio.StreamReader) -> None:

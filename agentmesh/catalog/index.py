@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
 from agentmesh.catalog.hit import Hit
-from agentmesh.catalog.matrix import Matrix, unit
+from agentmesh.catalog.matrix import Matrix, units
 from agentmesh.catalog.scoring import score_both, score_words
 from agentmesh.catalog.table import Accepts, Table
 from agentmesh.catalog.texts import meanings
@@ -123,10 +123,11 @@ class Index:
         texts: Sequence[Sequence[str]],
         made: "dict[str, NDArray[float32] | None]",
     ) -> None:
-        for row, each in zip(rows, texts, strict=True):
-            vectors = [vector for text in each if (vector := made[text]) is not None]
-            if vectors:
-                self._matrix.put(row, unit(vectors))
+        found = [[vector for text in each if (vector := made[text]) is not None] for each in texts]
+        placed = [(row, vectors) for row, vectors in zip(rows, found, strict=True) if vectors]
+        for (row, _), vector in zip(placed, units([vectors for _, vectors in placed]), strict=True):
+            self._matrix.put(row, vector)
+        for row, each, vectors in zip(rows, texts, found, strict=True):
             if len(vectors) == len(each):
                 self._without.discard(row)
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _BLOCK: Final = 4096
 MANY: Final = 16 * _BLOCK
 """Rows from which on it pays to turn them."""
+_BLOCKS_ALONE: Final = 3
+"""So many blocks are worth two threads."""
+
 _SAMPLE: Final = 2 * _BLOCK
 _FIRST_LOOK: Final = 1024
 _threads: Final = ThreadPoolExecutor(2, "agentmesh-matrix")
@@ -122,7 +125,7 @@ def _products(blocks: Sequence["NDArray[float32]"], query: "NDArray[float32]", r
         for number in numbers:
             np.einsum("ij,j->i", blocks[number], query, out=found[number * _BLOCK : (number + 1) * _BLOCK])
 
-    if len(found) < MANY:
+    if len(blocks) < _BLOCKS_ALONE:
         multiply(range(len(blocks)))
     else:
         list(_threads.map(multiply, (range(first, len(blocks), 2) for first in (0, 1))))
@@ -136,12 +139,15 @@ def _rest(head: "NDArray[float32]") -> "float32":
     return np.float32(np.sqrt(max(0.0, 1.0 - float(head @ head))))
 
 
-def unit(vectors: Sequence["NDArray[float32]"]) -> "NDArray[float32]":
-    """The direction of their sum."""
+def units(groups: Sequence[Sequence["NDArray[float32]"]]) -> Sequence["NDArray[float32]"]:
+    """Of each group of vectors the direction of their sum."""
     import numpy as np
 
-    total: NDArray[float32] = np.sum(vectors, axis=0, dtype=np.float32)
-    length = np.float32(np.linalg.norm(total))
-    if length:
-        total /= length
-    return total
+    if not groups:
+        return ()
+    begins = np.cumsum([0, *map(len, groups[:-1])])
+    totals = np.add.reduceat(np.stack([vector for group in groups for vector in group]), begins, axis=0)
+    lengths = np.sqrt(np.einsum("ij,ij->i", totals, totals))
+    lengths[lengths == 0] = 1
+    directions: Sequence[NDArray[float32]] = totals / lengths[:, None]
+    return directions

@@ -50,7 +50,7 @@ class VectorFile:
                 return [None] * len(keys)
             try:
                 self._look(file)
-                return [self._vector(file, key) for key in keys]
+                return self._vectors(file, keys)
             finally:
                 os.close(file)
 
@@ -111,17 +111,20 @@ class VectorFile:
             if count < _AT_ONCE:
                 return
 
-    def _vector(self, file: int, key: bytes) -> "NDArray[float32] | None":
+    def _vectors(self, file: int, keys: Sequence[bytes]) -> "list[NDArray[float32] | None]":
+        """Those that are there and whole, read in the order in which they lie."""
         import numpy as np
 
-        place = self._places.get(key)
-        if place is None:
-            return None
-        raw = os.pread(file, self._size, place)
-        if len(raw) < self._size or _record(key, raw[_KEY : -_CRC.size]) != raw:
-            del self._places[key]
-            return None
-        return np.frombuffer(raw[_KEY : -_CRC.size], np.float16).astype(np.float32)
+        found: dict[bytes, bytes] = {}
+        for key in sorted(self._places.keys() & keys, key=self._places.__getitem__):
+            raw = os.pread(file, self._size, self._places[key])
+            if len(raw) == self._size and raw.startswith(key) and _is_whole(raw):
+                found[key] = raw[_KEY : -_CRC.size]
+            else:
+                del self._places[key]
+        halves = np.frombuffer(b"".join(found.values()), np.float16).reshape(len(found), self._dimensions)
+        vectors = dict(zip(found, halves.astype(np.float32), strict=True))
+        return [vectors.get(key) for key in keys]
 
     def _begin(self, file: int, dimensions: int) -> None:
         """Make it an empty file for vectors of that length."""
@@ -150,6 +153,11 @@ class VectorFile:
 
 def _record(key: bytes, half: bytes) -> bytes:
     return key + half + _CRC.pack(zlib.crc32(half, zlib.crc32(key)))
+
+
+def _is_whole(record: bytes) -> bool:
+    crc: int = _CRC.unpack_from(record, len(record) - _CRC.size)[0]
+    return zlib.crc32(memoryview(record)[: -_CRC.size]) == crc
 
 
 def _write(file: int, raw: bytes) -> None:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 from functools import lru_cache
+from operator import add
 from typing import Final, Literal, NamedTuple
 
 Script = Literal["latin", "cjk"]
@@ -68,7 +69,7 @@ def stems(text: str) -> set[str]:
     for word in _words(text):
         if _is_cjk(word):
             found.update(word)
-            found.update([word[at : at + 2] for at in range(len(word) - 1)])
+            found.update(map(add, word, word[1:]))
         else:
             found.add(_stem(word))
     found.discard("")
@@ -79,8 +80,8 @@ def scripts(found: Collection[str]) -> frozenset[Script]:
     """The scripts that a good part of these terms is in: a CJK character counts as half a word, a Latin word as one."""
     if found and all(map(str.isascii, found)):
         return _LATIN
-    cjk = sum(len(term) == 1 for term in found if term >= _FIRST_CJK) / 2
-    latin = sum(term < _FIRST_CJK and not term.isdecimal() for term in found)
+    cjk = len([term for term in found if len(term) == 1 and term >= _FIRST_CJK]) / 2
+    latin = len([term for term in found if term < _FIRST_CJK and not term.isdecimal()])
     there: set[Script] = set()
     if cjk >= max(0.5, latin / 4):
         there.add("cjk")
@@ -93,7 +94,8 @@ def _words(text: str) -> list[str]:
     text = text[:LONGEST_TEXT]
     if not text.isascii():
         text = _CHINESE_FUNCTION_WORDS.sub(" ", unicodedata.normalize("NFKC", text))
-    return _WORD.findall(_CAMEL.sub(" ", text).casefold())
+    folded = text.casefold()
+    return _WORD.findall(folded if folded == text else _CAMEL.sub(" ", text).casefold())
 
 
 def _is_cjk(word: str) -> bool:

@@ -14,7 +14,7 @@ from agentmesh.card import PLANS
 from agentmesh.clock import Clock, SystemClock
 from agentmesh.config import CardSource, Config, load_config
 from agentmesh.contracts import Blobs, Broker, ChatModel, Embedder, Planner, Registry
-from agentmesh.errors import BrokerUnavailable, CallFailed, TopicNotFound
+from agentmesh.errors import BrokerUnavailable, TopicNotFound
 from agentmesh.ids import keyed_call, new_id, new_token
 from agentmesh.message import DEFAULT_PRIORITY
 from agentmesh.runtime.bodies import Bodies
@@ -140,6 +140,7 @@ class Mesh:
         if self._embedder is None and (aclose := getattr(embedder, "aclose", None)):
             self._closing.push_async_callback(aclose)
         self._searching = Searching(self.config, self._client, embedder, self._closing)
+        self._client.saw = self._searching.saw
         self._serving = Serving(self._client, self._instance, desk.serve if desk else None)
         self._tasks = [asyncio.create_task(hub.run()), asyncio.create_task(self._serving.keep_known())]
         return self
@@ -235,14 +236,7 @@ class Mesh:
         Being cancelled cancels the call. Raises what `start` raises, `CallFailed` or the subclass that says how the
         call ended, and `InputRequired` if it asks something: answer it with `attach(call_id)` and `answer`.
         """
-        began = self._clock.now()
-        try:
-            result = await self._open_client().call(topic, input, returns=returns, **options)
-        except CallFailed:
-            self._searching.saw(topic, (self._clock.now() - began) / 1000, succeeded=False)
-            raise
-        self._searching.saw(topic, (self._clock.now() - began) / 1000, succeeded=True)
-        return result
+        return await self._open_client().call(topic, input, returns=returns, **options)
 
     async def attach(self, call_id: str) -> Call:
         """The call or run of this id, started by whatever process. Raises `CallNotFound`."""

@@ -55,8 +55,8 @@ class Searching:
 
         return search
 
-    def saw(self, topic: str, seconds: float, *, succeeded: bool) -> None:
-        """A call of this process has ended."""
+    def saw(self, topic: str, seconds: float, succeeded: bool) -> None:
+        """A call that this process followed has ended."""
         if self._catalog is not None:
             self._catalog.seen.add(topic, seconds, succeeded=succeeded)
 

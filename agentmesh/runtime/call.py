@@ -117,8 +117,12 @@ class Call:
         if not entries:  # the deadline; what was stored before it may not have come yet
             entries = await self._client.broker.read(self.id, state.next - 1, _PAGE)
         events = [event for event in map(state.add, entries) if event]
-        expired = None if entries else state.expire(self._client.clock.now())
-        return [*events, expired] if expired else events
+        if not entries and (expired := state.expire(self._client.clock.now())):
+            events.append(expired)
+        if state.terminal and state.terminal.type != "cancelled":
+            seconds = max(0, state.terminal.time - state.events[0].time) / 1000
+            self._client.saw(self.topic, seconds, state.terminal.type == "completed")
+        return events
 
     def _value(self, event: Event, returns: Any) -> Any:
         if event.type == "completed":

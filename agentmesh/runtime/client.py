@@ -23,6 +23,14 @@ MAX_HOPS: Final = 32
 _PRIORITIES: Final = range(10)
 
 
+Saw = Callable[[str, float, bool], None]
+"""Is told how a call went that was followed to its end: its topic, how many seconds it took, whether it completed."""
+
+
+def _nobody(topic: str, seconds: float, succeeded: bool) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(slots=True)
 class Client:
     """An open mesh, seen from above: the contracts, the hub behind which all followers of this process stand, and whose
@@ -37,6 +45,7 @@ class Client:
     model: Callable[[], ChatModel | None]
     tenant: str | None = None
     principal: str = ""
+    saw: Saw = _nobody
 
     async def start(
         self,

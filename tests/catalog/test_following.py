@@ -171,7 +171,7 @@ async def test_a_mesh_searches_what_it_serves_and_tells_how_its_calls_went() -> 
         assert (first.fits, first.why.succeeded) == (True, None)
         assert await mesh.call("ShopAgentTask", {"flower": "tulip"}) == "tulip"
         with pytest.raises(CallFailed):
-            await mesh.call("ShopAgentTask", {"flower": "oak"})
+            await (await mesh.start("ShopAgentTask", {"flower": "oak"})).result()
         (last,) = await mesh.search("sells tulips")
         assert last.why.succeeded == pytest.approx(0.9)
         assert last.why.seconds is not None

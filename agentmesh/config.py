@@ -15,9 +15,10 @@ PREFIX: Final = "AGENTMESH_"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 Durability = Literal["normal", "full"]
-_CHOICES: Final = {"level": LOG_LEVELS, "durability": get_args(Durability)}
+Functions = Literal["plain", "strict"]
+_CHOICES: Final = {"level": LOG_LEVELS, "durability": get_args(Durability), "functions": get_args(Functions)}
 
-Kind = Literal["text", "url", "folder", "level", "durability", "size", "secret", "registries", "cards"]
+Kind = Literal["text", "url", "folder", "level", "durability", "functions", "size", "secret", "registries", "cards"]
 """`url`, `folder` and `cards` may be relative to the file that holds them; a `secret` is never read from a file; a
 `size` is in bytes, or in KB, MB, GB (of 1000) or KiB, MiB, GiB (of 1024); `registries` and `cards` are several, in a
 list or with spaces between them.
@@ -93,6 +94,14 @@ SETTINGS: Final = (
     Setting("base_url", "OPENAI_BASE_URL", "text", None, "The OpenAI-compatible endpoint of the language model."),
     Setting("api_key", "OPENAI_API_KEY", "secret", None, "The key for that endpoint."),
     Setting(
+        "functions",
+        "AGENTMESH_FUNCTIONS",
+        "functions",
+        "plain",
+        "How the model is given skills: plain, with the schemas that they declare; strict, with schemas to which an "
+        "endpoint that knows OpenAI's strict functions holds the model.",
+    ),
+    Setting(
         "embedder",
         "AGENTMESH_EMBEDDER",
         "text",
@@ -161,6 +170,7 @@ class Config:
     model: str | None = None
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
+    functions: Functions = "plain"
     embedder: str = "use"
     tenant: str | None = None
     principal: str | None = None

@@ -309,7 +309,8 @@ class Mesh:
                 from agentmesh.supervisor.exposure import Exposure
                 from agentmesh.supervisor.model import ModelPlanner
 
-                self._planner = ModelPlanner(model, exposure=Exposure(self._searching.over))
+                exposure = Exposure(self._searching.over, is_strict=self.config.functions == "strict")
+                self._planner = ModelPlanner(model, exposure=exposure)
             else:
                 from agentmesh.supervisor.rule import RulePlanner
 

@@ -301,6 +301,20 @@ async def test_a_model_that_searches_for_ever_ends_within_the_budget(url: str) -
         assert len(server.requests) == 20
 
 
+@pytest.mark.parametrize("functions", ["plain", "strict"])
+async def test_a_setting_asks_for_strict_functions(url: str, functions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTMESH_FUNCTIONS", functions)
+
+    def look(request: Request) -> str:
+        (sky,) = [each for each in request.functions if each["name"] == FORECAST]
+        assert sky.get("strict", False) is (functions == "strict")
+        return "fine"
+
+    async with ModelServer([look]) as server, with_model(url, server) as mesh:
+        await mesh.serve(SkyAgent())
+        assert await (await mesh.run("weather")).result() == "fine"
+
+
 async def test_an_agent_that_speaks_to_the_model_stays_data(url: str) -> None:
     class EvilAgent(Agent):
         """Weather."""

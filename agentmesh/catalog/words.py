@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from functools import lru_cache
 from operator import add
 from typing import Final, Literal, NamedTuple
@@ -12,12 +12,15 @@ Script = Literal["latin", "cjk"]
 UNIGRAM_WEIGHT: Final = 0.15
 """A single CJK character says less than a pair; alone between function words, it counts in full."""
 LONGEST_TEXT: Final = 2000
+_SHORT: Final = 60
 _LONGEST_WORD: Final = 40
 
 _LATIN: Final[frozenset[Script]] = frozenset(["latin"])
 _FIRST_CJK: Final = "\u2e80"
 _CJK = "㐀-䶿一-鿿豈-﫿぀-ヿ가-힯"
-_WORD = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
+_CJK_RUN = re.compile(rf"[{_CJK}]+")
+_LATIN_WORD = re.compile(rf"[^\W_{_CJK}]+")
+_WORD = re.compile(rf"{_CJK_RUN.pattern}|{_LATIN_WORD.pattern}")
 _IS_CJK = re.compile(f"[{_CJK}]")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _CHINESE_FUNCTION_WORDS = re.compile(
@@ -59,19 +62,23 @@ def terms(query: str) -> dict[str, Term]:
     return found
 
 
-def stems(text: str) -> set[str]:
-    """The terms of a text by themselves, which is faster."""
-    if text.isascii():
-        found = set(map(_stem, _words(text)))
-        found.discard("")
-        return found
-    found = set()
-    for word in _words(text):
-        if _is_cjk(word):
-            found.update(word)
-            found.update(map(add, word, word[1:]))
-        else:
-            found.add(_stem(word))
+def stems(text: str) -> Set[str]:
+    """The terms of a text by themselves, which is faster; those of short texts, which come again, are remembered."""
+    return _remembered_stems(text) if len(text) <= _SHORT else _stems(text)
+
+
+@lru_cache(1 << 13)
+def _remembered_stems(text: str) -> frozenset[str]:
+    return frozenset(_stems(text))
+
+
+def _stems(text: str) -> set[str]:
+    folded = _folded(text)
+    found = set(map(_stem, _LATIN_WORD.findall(folded)))
+    if not folded.isascii():
+        for run in _CJK_RUN.findall(folded):
+            found.update(run)
+            found.update(map(add, run, run[1:]))
     found.discard("")
     return found
 
@@ -91,11 +98,16 @@ def scripts(found: Collection[str]) -> frozenset[Script]:
 
 
 def _words(text: str) -> list[str]:
+    return _WORD.findall(_folded(text))
+
+
+def _folded(text: str) -> str:
+    """As much of a text as is read, in lower case, its words apart."""
     text = text[:LONGEST_TEXT]
     if not text.isascii():
         text = _CHINESE_FUNCTION_WORDS.sub(" ", unicodedata.normalize("NFKC", text))
     folded = text.casefold()
-    return _WORD.findall(folded if folded == text else _CAMEL.sub(" ", text).casefold())
+    return folded if folded == text else _CAMEL.sub(" ", text).casefold()
 
 
 def _is_cjk(word: str) -> bool:

@@ -297,7 +297,10 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("agentmesh", "tests/contract", "tests/broker"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in ("pyproject.toml", "tests/conftest.py", "tests/test_fold.py", "tests/test_fold_machine.py"):
+    for name in (
+        "pyproject.toml",
+        *(f"tests/{each}.py" for each in ("conftest", "embedder", "test_fold", "test_fold_machine")),
+    ):
         shutil.copy(ROOT / name, folder / name)
     shutil.copy(ROOT / "tests/test_order.py", folder / "tests/test_order.py")
     return folder

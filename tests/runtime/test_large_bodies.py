@@ -281,7 +281,7 @@ async def test_an_input_that_was_damaged_fails_the_call_once_with_the_reason(
     how, message = DAMAGES[damage]
     async with Mesh(local.config.broker, drain=0, blob_threshold=1000) as other:
         await other.serve(agent)
-        await other._workers[0].stop(0)
+        await other._serving._workers[0].stop(0)
         call = await local.start(TOPIC, {"text": "x" * 5000}, skill="echo")
         (file,) = blob_files(local)
         how(file)

@@ -166,11 +166,11 @@ class RocketInbox:
         return interest
 
     async def _drop(self, name: str) -> None:
+        """All that is ours of it is gone before this waits: who subscribes anew meanwhile loses nothing."""
         if self._forget_interest(name):
-            await self._wakes.unsubscribe(name)
             claim = _claim_of(name)
-            if self._claims.pop(claim, None) and self._forget_interest(claim):
-                await self._wakes.unsubscribe(claim)
+            claimed = self._claims.pop(claim, None) and self._forget_interest(claim)
+            await self._wakes.unsubscribe(name, *([claim] if claimed else ()))
 
     def _forget_interest(self, name: str) -> bool:
         """Whether it was there."""
@@ -314,9 +314,9 @@ class RocketInbox:
         if interest:
             interest.arrived, interest.behind = [], False
         if last and last[0].data["token"] != token and self._claims.get(claim) == (name, token):
-            await self._drop(name)
             self._revoked[name] = None
             self._changed.set()
+            await self._drop(name)
 
     def _is_claim(self, name: str) -> bool:
         return name in self._claims

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from agentmesh.broker.rocketmq.client import Connection, LiteConsumer, Received
@@ -67,10 +67,10 @@ class Wakes:
         for each, of_kind in wanted.items():
             await (await self._consumer(each)).replace(of_kind)
 
-    async def unsubscribe(self, name: str) -> None:
-        consumer = self._consumers.get(kind(name))
-        if consumer:
-            await consumer.unsubscribe(name)
+    def unsubscribe(self, *names: str) -> Awaitable[object]:
+        """Begin at once; what is returned ends once the broker knows."""
+        consumers = [(self._consumers.get(kind(name)), name) for name in names]
+        return asyncio.gather(*(consumer.unsubscribe(name) for consumer, name in consumers if consumer))
 
     async def again(self, name: str) -> None:
         """A wake-up was lost: subscribe anew."""

@@ -5,6 +5,7 @@ TEST_EMBEDDER=openai a server of this process, which speaks OpenAI's protocol an
 import asyncio
 import json
 import os
+from collections.abc import Iterable
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -34,20 +35,13 @@ def _served() -> str:
     return f"http://127.0.0.1:{server.server_port}/v1"
 
 
-class _Embeddings(BaseHTTPRequestHandler):
+class JsonHandler(BaseHTTPRequestHandler):
+    """Answers with JSON, and prints nothing: tests read what is printed."""
+
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if self.path != "/v1/embeddings":
-            self._answer(404, {"error": {"message": "there are embeddings here, and nothing else"}})
-            return
-        vectors = asyncio.run(UniversalSentenceEncoder().embed(body["input"]))
-        data = [{"object": "embedding", "index": n, "embedding": each.tolist()} for n, each in enumerate(vectors)]
-        usage = {"prompt_tokens": 1, "total_tokens": 1}
-        self._answer(200, {"object": "list", "data": data, "model": body["model"], "usage": usage})
-
-    def _answer(self, status: int, content: dict[str, Any]) -> None:
+        status, content = self.replied(json.loads(self.rfile.read(int(self.headers["content-length"]))))
         raw = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
@@ -55,5 +49,22 @@ class _Embeddings(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(raw)
 
+    def replied(self, body: Any) -> tuple[int, Any]:
+        """The status and the content for what was sent."""
+        raise NotImplementedError
+
     def log_message(self, *_: Any) -> None:
-        """Nothing: the tests read what is printed."""
+        pass
+
+
+def embeddings(vectors: Iterable[Any]) -> dict[str, Any]:
+    """An answer of `/embeddings` with these vectors."""
+    data = [{"object": "embedding", "index": n, "embedding": each.tolist()} for n, each in enumerate(vectors)]
+    return {"object": "list", "data": data, "model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1}}
+
+
+class _Embeddings(JsonHandler):
+    def replied(self, body: Any) -> tuple[int, Any]:
+        if self.path != "/v1/embeddings":
+            return 404, {"error": {"message": "there are embeddings here, and nothing else"}}
+        return 200, embeddings(asyncio.run(UniversalSentenceEncoder().embed(body["input"])))

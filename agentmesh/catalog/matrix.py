@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _BLOCK: Final = 4096
 MANY: Final = 16 * _BLOCK
 """Rows from which on it pays to turn them."""
-_BLOCKS_ALONE: Final = 3
-"""So many blocks are worth two threads."""
+_SHARED: Final = 3
+"""Blocks from which on two threads are faster than one."""
 
 _SAMPLE: Final = 2 * _BLOCK
 _FIRST_LOOK: Final = 1024
@@ -125,7 +125,7 @@ def _products(blocks: Sequence["NDArray[float32]"], query: "NDArray[float32]", r
         for number in numbers:
             np.einsum("ij,j->i", blocks[number], query, out=found[number * _BLOCK : (number + 1) * _BLOCK])
 
-    if len(blocks) < _BLOCKS_ALONE:
+    if len(blocks) < _SHARED:
         multiply(range(len(blocks)))
     else:
         list(_threads.map(multiply, (range(first, len(blocks), 2) for first in (0, 1))))

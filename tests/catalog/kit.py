@@ -1,15 +1,15 @@
 """Words that the tests of the catalog are written in."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import numpy as np
+from embedder import JsonHandler, embeddings
 
 from agentmesh.card import AgentCapabilities, AgentCard, AgentExtension, AgentProvider, AgentSkill
 from agentmesh.catalog.filters import DISCOVERY_EXTENSION
@@ -76,30 +76,15 @@ def embeddings_server(*answers: Any) -> Iterator[tuple[str, list[dict[str, Any]]
     requests: list[dict[str, Any]] = []
     statuses = list(answers)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    class Handler(JsonHandler):
+        def replied(self, body: Any) -> tuple[int, Any]:
             requests.append(body | {"path": self.path, "authorization": self.headers.get("authorization", "")})
             status = statuses.pop(0) if statuses else 200
-            vectors = [
+            answer = embeddings(
                 sum((_direction(word) for word in text.lower().split()), _direction("")) for text in body["input"]
-            ]
-            data = [{"object": "embedding", "index": n, "embedding": v.tolist()} for n, v in enumerate(vectors)]
-            answer = {
-                "object": "list",
-                "data": data[::-1],
-                "model": "m",
-                "usage": {"prompt_tokens": 1, "total_tokens": 1},
-            }
-            raw = json.dumps(answer if status == 200 else {"error": {"message": "no"}}).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, *_: Any) -> None:
-            pass
+            )
+            answer["data"].reverse()
+            return status, answer if status == 200 else {"error": {"message": "no"}}
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, daemon=True)
